@@ -1,0 +1,49 @@
+"""What a core service offers: a path, two message types, and a function between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One RPC of a core service, as its C{rpc.py} lists it and every door serves it.
+
+    The shape of C{handler} follows from the two flags; C{caller} is a L{microd.kernel.caller.Caller}::
+
+        unary            async def handler(request, caller) -> reply
+        server streaming async def handler(request, caller): yield reply        (an async generator)
+        client streaming async def handler(requests, caller) -> reply           (an async iterator in)
+        both             async def handler(requests, caller): yield reply
+
+    A handler raises L{microd.kernel.errors.MicroError}; the door fills in the id and turns it into a status.
+
+    @ivar path: C{/package.Struct/Method}, the gRPC path.
+    """
+
+    path: str
+    request: type[Message]
+    reply: type[Message]
+    handler: Callable[..., Any]
+    client_streaming: bool = False
+    server_streaming: bool = False
+
+    @property
+    def service(self) -> str:
+        """The registry name of the service: the path's package."""
+        return self.path[1:].split("/")[0].rpartition(".")[0]
+
+    @property
+    def name(self) -> str:
+        """C{Struct.Method}."""
+        struct, _, method = self.path[1:].partition("/")
+        return f"{struct.rpartition('.')[2]}.{method}"
+
+    @property
+    def id(self) -> str:
+        """The id of the errors decided here, such as C{store.Store.Read}."""
+        return f"{self.service}.{self.name}"
