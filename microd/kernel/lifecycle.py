@@ -16,7 +16,7 @@ class OrderedService(MultiService):
     started are stopped again, and C{startService}'s Deferred fails with the child's failure.
     """
 
-    def startService(self) -> Deferred[None]:  # type: ignore[override]
+    def startService(self) -> Deferred[None]:
         """Start the children, one after the other."""
         self.running = 1
         return Deferred.fromCoroutine(self._start())

@@ -1,0 +1,1 @@
+"""Put together: settings, the one composition root, the root service."""

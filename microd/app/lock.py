@@ -1,0 +1,52 @@
+"""One daemon for each data folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from twisted.application.service import Service
+
+
+class FolderTaken(Exception):
+    """Another daemon works on this data folder."""
+
+
+class FolderLock(Service):
+    """Makes the data folder, private to its owner, and holds it for as long as the process lives.
+
+    The kernel lets go of the lock when the process dies, however it dies.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: int | None = None
+
+    def startService(self) -> None:
+        """Take the folder.
+
+        @raise FolderTaken: names the process which has it.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        held = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(held, 32).decode("ascii", "replace").strip() or "unknown"
+            os.close(held)
+            raise FolderTaken(
+                f"the data folder {self._folder} is in use by the daemon with pid {holder}; "
+                f"stop that one, or choose another folder with --data or MICRO_HOME"
+            ) from None
+        os.ftruncate(held, 0)
+        os.write(held, f"{os.getpid()}\n".encode())
+        self._held = held
+        super().startService()
+
+    def stopService(self) -> None:
+        """Let go of the folder."""
+        super().stopService()
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None

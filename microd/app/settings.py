@@ -1,0 +1,149 @@
+"""Every setting of the daemon, its default, and the three ways to set it.
+
+A setting C{address} of the section C{api} is C{[api] address} in the settings file, C{MICRO_API_ADDRESS} in the
+environment and C{--api-address} on the command line; later ones win. Annotated in C{conf/microd.toml}.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from microd.app import values
+from microd.app.values import Reader
+
+#: What can run: core services and doors.
+CORE_SERVICES = ("registry", "store", "auth", "runtime")
+DOORS = ("network", "proxy", "api")
+
+
+def _setting(read: Reader, default: Any, help: str, env: str = "") -> Any:
+    return field(default=default, metadata={"read": read, "help": help, "env": env})
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """The process itself."""
+
+    data: str = _setting(
+        values.text, "", "folder of everything that is kept; empty: $MICRO_HOME/server, else ~/.micro/server"
+    )
+    only: tuple[str, ...] = _setting(values.words, (), "run just these core services and doors")
+    drain: float = _setting(values.duration, 20.0, "how long calls in flight may take to finish on shutdown")
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The HTTP gateway."""
+
+    address: str = _setting(values.address, "127.0.0.1:8080", "where the HTTP gateway listens")
+    enable_cors: bool = _setting(values.switch, True, "answer browsers of other origins")
+    max_body: int = _setting(values.size, 100 << 20, "largest request body")
+    timeout: float = _setting(
+        values.duration, 60.0, "longest a call may take unless the caller asks for less"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """The gRPC door for clients."""
+
+    address: str = _setting(values.address, "127.0.0.1:8081", "where the gRPC proxy for clients listens")
+    max_message: int = _setting(values.size, 32 << 20, "largest gRPC message")
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The gRPC door for services."""
+
+    address: str = _setting(
+        values.address, "127.0.0.1:8443", "where services reach the platform and each other"
+    )
+    max_message: int = _setting(values.size, 32 << 20, "largest gRPC message")
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Accounts and tokens."""
+
+    admin_secret: str = _setting(
+        values.text, "", "the first admin's secret; empty: one is made", env="MICRO_ADMIN_SECRET"
+    )
+    admin_secret_file: str = _setting(values.text, "", "a file which holds the first admin's secret")
+    private_key: str = _setting(
+        values.text, "", "RSA key of the tokens: PEM, or base64 of PEM; empty: one is made"
+    )
+    public_key: str = _setting(values.text, "", "its public half; empty: derived")
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The services that the daemon runs."""
+
+    start_timeout: float = _setting(values.duration, 30.0, "how long a service may take to register")
+    stop_grace: float = _setting(
+        values.duration, 10.0, "how long a service may take to stop before it is killed"
+    )
+    backoff_max: float = _setting(
+        values.duration, 60.0, "longest wait before a crashed service is started again"
+    )
+    log_size: int = _setting(values.size, 8 << 20, "size at which a service's log file is rotated")
+    log_files: int = _setting(values.count, 4, "how many rotated log files are kept for each service")
+    max_source: int = _setting(values.size, 256 << 20, "largest upload of a service's source")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole of them, a section a part."""
+
+    daemon: Daemon = field(default_factory=Daemon)
+    api: Api = field(default_factory=Api)
+    proxy: Proxy = field(default_factory=Proxy)
+    network: Network = field(default_factory=Network)
+    auth: Auth = field(default_factory=Auth)
+    runtime: Runtime = field(default_factory=Runtime)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table of settings."""
+
+    section: str
+    key: str
+    read: Reader
+    default: Any
+    help: str
+    env: str
+
+    @property
+    def name(self) -> str:
+        """C{section.key}."""
+        return f"{self.section}.{self.key}"
+
+    @property
+    def option(self) -> str:
+        """The command line's word for it, without the dashes."""
+        section = "" if self.section == "daemon" else f"{self.section}-"
+        return (section + self.key).replace("_", "-")
+
+
+def _table() -> dict[str, Setting]:
+    found: dict[str, Setting] = {}
+    for section in fields(Settings):
+        kind: Any = section.default_factory
+        for entry in fields(kind):
+            env = entry.metadata["env"] or (
+                f"MICRO_{entry.name.upper()}"
+                if section.name == "daemon"
+                else f"MICRO_{section.name.upper()}_{entry.name.upper()}"
+            )
+            row = Setting(
+                section.name, entry.name, entry.metadata["read"], entry.default, entry.metadata["help"], env
+            )
+            found[row.name] = row
+    return found
+
+
+#: C{section.key} to its row.
+TABLE = _table()
+SECTIONS: dict[str, Any] = {section.name: section.default_factory for section in fields(Settings)}

@@ -1,0 +1,96 @@
+"""How a setting is written: durations, sizes, addresses, lists. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
+_BYTES = {"b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+_HOST_PORT = re.compile(r"(?:(?P<host>\[[0-9a-fA-F:.%]+\]|[A-Za-z0-9_.-]*):)?(?P<port>\d{1,5})")
+_KINDS_OF_ENDPOINT = ("tcp:", "tcp6:", "unix:", "ssl:", "tls:", "systemd:")
+
+
+def duration(value: object) -> float:
+    """C{"20s"}, C{"1m30s"}, C{"250ms"} or a number of seconds."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
+        return float(value)
+    if isinstance(value, str):
+        text = value.replace(" ", "")
+        if re.fullmatch(r"\d+(\.\d+)?", text):
+            return float(text)
+        if text and _DURATION.sub("", text) == "":
+            return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
+    raise ValueError('wants a duration such as "20s" or "1m30s"')
+
+
+def size(value: object) -> int:
+    """C{"32 MiB"}, C{"64KiB"} or a number of bytes."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        return int(match[1]) * _BYTES[(match[2] or "B").lower()]
+    raise ValueError('wants a size such as "32 MiB"')
+
+
+def count(value: object) -> int:
+    """A whole number, zero or more."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    raise ValueError("wants a whole number")
+
+
+def switch(value: object) -> bool:
+    """True or false."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "1", "yes", "on"):
+        return True
+    if isinstance(value, str) and value.lower() in ("false", "0", "no", "off"):
+        return False
+    raise ValueError("wants true or false")
+
+
+def text(value: object) -> str:
+    """Any string."""
+    if isinstance(value, str):
+        return value
+    raise ValueError("wants a string")
+
+
+def words(value: object) -> tuple[str, ...]:
+    """A list of strings, or one string with commas."""
+    if isinstance(value, str):
+        return tuple(word for word in (part.strip() for part in value.split(",")) if word)
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return tuple(value)
+    raise ValueError("wants a list of strings")
+
+
+def address(value: object) -> str:
+    """C{host:port}, C{:port}, or an endpoint string (C{unix:/run/x.sock}, C{ssl:...}, C{systemd:...})."""
+    if isinstance(value, str) and value.startswith(_KINDS_OF_ENDPOINT):
+        return value
+    if isinstance(value, str) and (match := _HOST_PORT.fullmatch(value)) and int(match["port"]) < 65536:
+        return value
+    raise ValueError('wants an address such as "127.0.0.1:8080" or an endpoint such as "unix:/run/api.sock"')
+
+
+def endpoint_string(address: str) -> str:
+    """The Twisted endpoint description of C{address}; a bare C{:port} listens on every interface."""
+    if address.startswith(_KINDS_OF_ENDPOINT):
+        return address
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    if ":" in host:
+        return f"tcp6:{port}:interface={host.replace(':', chr(92) + ':')}"
+    return f"tcp:{port}" + (f":interface={host}" if host else "")
+
+
+#: What a reader is called in messages and in the annotated settings file.
+Reader = Callable[[object], Any]

@@ -1,0 +1,1 @@
+"""Measurements of microd beside its peers: one module a bench, run by C{scripts/bench NAME}."""
