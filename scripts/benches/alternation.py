@@ -32,7 +32,11 @@ def alternate(pairs: int, contenders: Mapping[str, Callable[[], float]]) -> dict
         for name, measure in turn:
             figure = measure()
             figures[name].append(figure)
-            print(f"  round {round_number + 1}/{pairs}  {name:<24} {figure:>14,.2f}", file=sys.stderr, flush=True)
+            print(
+                f"  round {round_number + 1}/{pairs}  {name:<24} {figure:>14,.2f}",
+                file=sys.stderr,
+                flush=True,
+            )
     return figures
 
 
@@ -45,7 +49,8 @@ def pairs_from(argv: Sequence[str], least: int = 5) -> int:
     """Read C{--pairs N} from the command line; C{least} where it is not given."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", type=int, default=least, help="rounds of the alternation")
-    return max(1, parser.parse_args(argv).pairs)
+    pairs: int = parser.parse_args(argv).pairs
+    return max(1, pairs)
 
 
 class Report:
@@ -78,6 +83,12 @@ class Report:
     def finish(self) -> NoReturn:
         """Print the JSON line; exit 0 where every bar holds, else 1."""
         ok = bool(self._bars) and all(bar["ok"] for bar in self._bars.values())
-        line = {"bench": self._name, "figures": self._figures, "ratios": self._ratios, "bars": self._bars, "ok": ok}
+        line = {
+            "bench": self._name,
+            "figures": self._figures,
+            "ratios": self._ratios,
+            "bars": self._bars,
+            "ok": ok,
+        }
         print(json.dumps(line), flush=True)
         sys.exit(0 if ok else 1)

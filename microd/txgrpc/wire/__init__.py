@@ -1,0 +1,1 @@
+"""Generated from proto/microd/txgrpc/wire by scripts/protoc; never edited."""
