@@ -1,0 +1,91 @@
+"""A listener with a name, whose failure tells what to change."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+
+
+class CannotListen(Exception):
+    """A listener could not be bound; the sentence names it, its address and the setting."""
+
+
+class Listener(Service):
+    """Binds a factory to an endpoint, and drains it before it lets go.
+
+    @param name: what the operator calls it, such as C{api}.
+    @param wanted: the address as it was configured.
+    @param remedy: how to change it.
+    @param drain: finishes what is in flight; called once nothing new is accepted.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        endpoint: IStreamServerEndpoint,
+        factory: IProtocolFactory,
+        *,
+        wanted: str,
+        remedy: str,
+        drain: Callable[[], Awaitable[object]],
+    ) -> None:
+        self.name = name
+        self._endpoint = endpoint
+        self._factory = factory
+        self._wanted = wanted
+        self._remedy = remedy
+        self._drain = drain
+        self._port: IListeningPort | None = None
+
+    @property
+    def address(self) -> str:
+        """Where it listens now: C{host:port}, or C{unix:path}."""
+        if self._port is None:
+            return self._wanted
+        bound: Any = self._port.getHost()
+        if isinstance(bound, IPv4Address):
+            return f"{bound.host}:{bound.port}"
+        if isinstance(bound, IPv6Address):
+            return f"[{bound.host}]:{bound.port}"
+        if isinstance(bound, UNIXAddress):
+            return f"unix:{bound.name!s}" if isinstance(bound.name, str) else f"unix:{bound.name!r}"
+        return self._wanted
+
+    def startService(self) -> Deferred[None]:
+        """Bind.
+
+        @raise CannotListen: the address is taken, not ours, or not allowed.
+        """
+        super().startService()
+        return Deferred.fromCoroutine(self._bind())
+
+    def stopService(self) -> Deferred[None]:
+        """Accept nothing more, finish what is in flight, let go."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._close())
+
+    async def _bind(self) -> None:
+        try:
+            self._port = await self._endpoint.listen(self._factory)
+        except CannotListenError as problem:
+            reason = getattr(problem.socketError, "strerror", None) or str(problem.socketError)
+            raise CannotListen(
+                f"{self.name} cannot listen on {self._wanted}: {reason}; {self._remedy}"
+            ) from problem
+        except OSError as problem:
+            raise CannotListen(
+                f"{self.name} cannot listen on {self._wanted}: {problem.strerror}; {self._remedy}"
+            ) from problem
+
+    async def _close(self) -> None:
+        port, self._port = self._port, None
+        if port is None:
+            return
+        await maybeDeferred(port.stopListening)
+        await self._drain()
