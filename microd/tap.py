@@ -1,0 +1,66 @@
+"""From C{twistd -n micro ...} to the daemon's root service; the only module that touches the global reactor."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from microd import __version__
+from microd.app.settings import TABLE
+from microd.app.sources import BadSettings, data_folder, load
+
+
+class Options(usage.Options):
+    """The words that may follow C{twistd -n micro}: C{--conf}, and one for each setting."""
+
+    synopsis = "[--conf FILE] [--data DIR] [--only registry,store] [options]"
+    longdesc = "Runs the microd cloud platform. Every option is a setting; conf/microd.toml explains them."
+    optParameters = [
+        ["conf", "c", None, "settings file (TOML)"],
+        *([row.option, None, None, f"{row.help} [{row.env}]"] for row in TABLE.values()),
+    ]
+
+    def opt_version(self) -> None:
+        """Print microd's version and end."""
+        print(f"microd {__version__}")
+        sys.exit(0)
+
+    def postOptions(self) -> None:
+        """Check all that can be checked before anything is started; a mistake ends the process with one sentence."""
+        chosen = {row.name: self[row.option] for row in TABLE.values() if self[row.option] is not None}
+        try:
+            self.settings = load(self["conf"], os.environ, chosen)
+        except BadSettings as problem:
+            sys.exit(f"microd: {problem}")
+        self.data = data_folder(self.settings, os.environ)
+        self._leave_no_pid_file()
+
+    def _leave_no_pid_file(self) -> None:
+        """Have twistd write no C{twistd.pid} where it was not asked to: the data folder's lock does better."""
+        parent: Any = getattr(self, "parent", None)
+        if parent is not None and parent.get("nodaemon") and parent.get("pidfile") == "twistd.pid":
+            parent["pidfile"] = ""
+
+
+def makeService(options: Options) -> IService:
+    """Build the daemon; twistd starts it."""
+    from twisted.internet import reactor  # noqa: TID251 - this module is the one that may
+
+    from microd.app.assembly import assemble
+
+    return assemble(options.settings, options.data, reactor, os.environ, failed=_exit_with_failure)
+
+
+def _exit_with_failure() -> None:
+    """Have the process end with status 1: twistd itself would end with 0 after a failed start."""
+
+    @atexit.register
+    def end() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
