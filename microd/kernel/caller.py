@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 
 #: The namespace of the platform itself, and the default everywhere (spec 7.1).
@@ -45,6 +45,7 @@ class Caller:
     @ivar metadata: the request's headers, names in lower case; text values only.
     @ivar peer: C{host:port} of the connection, or C{unix}.
     @ivar on_disconnect: calls what it is given, once, when the caller's connection drops.
+    @ivar connection: the same for all calls of one connection, and for no others; None where nobody can tell.
     """
 
     account: Account | None = None
@@ -52,6 +53,7 @@ class Caller:
     metadata: Mapping[str, str] = field(default_factory=dict)
     peer: str = ""
     on_disconnect: Callable[[Callable[[], None]], None] = _never
+    connection: Hashable | None = None
 
 
 #: The platform calling itself.

@@ -1,0 +1,1 @@
+"""The nouns: one folder for each core service, all of one shape."""

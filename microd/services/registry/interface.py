@@ -1,0 +1,67 @@
+"""What others may ask of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Protocol
+
+from microd.services.registry.model import Change, Endpoint, Node, Service
+
+
+class IWatch(Protocol):
+    """The changes from the moment it was asked for, in order, each exactly once.
+
+    Iteration raises L{microd.kernel.errors.Unavailable} when the reader fell so far behind that changes would have
+    been lost: list anew, then watch anew.
+    """
+
+    def __aiter__(self) -> IWatch:
+        """The watch itself."""
+
+    async def __anext__(self) -> Change:
+        """Wait for the next change."""
+
+    def close(self) -> None:
+        """Stop watching; iteration ends. May be called twice."""
+
+
+class IRegistry(Protocol):
+    """Knows the living nodes of every service, in every namespace.
+
+    A node is known from its registration until the first of: its deregistration, the end of its lease, the loss of
+    its owner. Nothing is kept over a restart: whoever lives registers again.
+    """
+
+    async def register(
+        self, namespace: str, service: Service, ttl: float, *, owner: Hashable | None = None
+    ) -> None:
+        """Add C{service.nodes} to the version, or renew their leases; what the version says of itself is taken over.
+
+        @param ttl: seconds; with zero or less, the default lease, or none at all where there is an owner.
+        @param owner: whoever the nodes live and die with, see L{forget_owner}.
+        @raise BadRequest: a name, an address or a size is out of bounds.
+        """
+
+    async def deregister(self, namespace: str, service: Service) -> None:
+        """Take C{service.nodes} out of the version; unknown ones are no error."""
+
+    async def get(self, namespace: str, name: str) -> Sequence[Service]:
+        """All versions of a service; empty when none of its nodes lives."""
+
+    async def list(self, namespace: str) -> Sequence[Service]:
+        """Every living version of a namespace, or of all of them (C{*}); each says its own in C{metadata["domain"]}."""
+
+    def watch(self, namespace: str, name: str = "") -> IWatch:
+        """The changes from now on, of one service or (with an empty name) of all."""
+
+    def nodes(self, namespace: str, name: str) -> tuple[Node, ...]:
+        """The living nodes of all versions of a service; the very same tuple until something changes."""
+
+    def endpoints_of(self, namespace: str, name: str) -> tuple[Endpoint, ...]:
+        """What a service can be asked: the endpoints of all its versions, each name once."""
+
+    def forget_owner(self, owner: Hashable) -> None:
+        """Drop at once what was last registered under C{owner}."""
+
+    def forget_process(self, namespace: str, name: str, version: str, process: str) -> None:
+        """Drop at once the nodes of a version whose metadata C{process} says that they ran there."""

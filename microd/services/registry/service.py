@@ -1,0 +1,121 @@
+"""The registry, running: one timer for all leases, and the watchers."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+from twisted.application.service import Service as TwistedService
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from microd.kernel.errors import Unavailable
+from microd.services.registry import rules
+from microd.services.registry.catalogue import Catalogue
+from microd.services.registry.interface import IRegistry
+from microd.services.registry.model import Change, Endpoint, Limits, Node, Service
+from microd.services.registry.watch import Watch
+
+#: More watchers than this at once are refused.
+MOST_WATCHERS = 4096
+
+
+class Registry(TwistedService, IRegistry):
+    """Knows the living nodes of every service, in this process's memory."""
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime, limits: Limits | None = None) -> None:
+        self._clock = clock
+        self._limits = limits or Limits()
+        self._catalogue = Catalogue(self._limits)
+        self._watches: set[Watch] = set()
+        self._timer: IDelayedCall | None = None
+        self._nodes: dict[tuple[str, str], tuple[Node, ...]] = {}
+
+    def stopService(self) -> None:
+        """Forget the timer, and end what watchers read."""
+        super().stopService()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for watch in list(self._watches):
+            watch.end(Unavailable("the registry is stopping"))
+        self._watches.clear()
+
+    async def register(
+        self, namespace: str, service: Service, ttl: float, *, owner: Hashable | None = None
+    ) -> None:
+        service = rules.checked(namespace, service, self._limits)
+        expires = rules.lease_end(ttl, owner is not None, self._clock.seconds(), self._limits)
+        self._tell(self._catalogue.register(namespace, service, expires, owner))
+        self._schedule()
+
+    async def deregister(self, namespace: str, service: Service) -> None:
+        ids = [node.id for node in service.nodes]
+        self._tell(self._catalogue.remove(namespace, service.name, service.version or "latest", ids))
+
+    async def get(self, namespace: str, name: str) -> Sequence[Service]:
+        return self._catalogue.versions(namespace, name)
+
+    async def list(self, namespace: str) -> Sequence[Service]:
+        return list(self._catalogue.everything(namespace))
+
+    def watch(self, namespace: str, name: str = "") -> Watch:
+        self._watches = {watch for watch in self._watches if watch.watched}
+        if len(self._watches) >= MOST_WATCHERS:
+            raise Unavailable(f"there are {MOST_WATCHERS} watchers already")
+        watch = Watch(namespace, name, self._limits.backlog)
+        self._watches.add(watch)
+        return watch
+
+    def nodes(self, namespace: str, name: str) -> tuple[Node, ...]:
+        found = self._nodes.get((namespace, name))
+        if found is None:
+            versions = self._catalogue.versions(namespace, name)
+            if not versions:
+                return ()
+            found = tuple(node for version in versions for node in version.nodes)
+            self._nodes[namespace, name] = found
+        return found
+
+    def endpoints_of(self, namespace: str, name: str) -> tuple[Endpoint, ...]:
+        found: dict[str, Endpoint] = {}
+        for version in self._catalogue.versions(namespace, name):
+            for endpoint in version.endpoints:
+                found[endpoint.name] = endpoint
+        return tuple(found.values())
+
+    def forget_owner(self, owner: Hashable) -> None:
+        self._tell(self._catalogue.forget_owner(owner))
+
+    def forget_process(self, namespace: str, name: str, version: str, process: str) -> None:
+        self._tell(self._catalogue.forget_process(namespace, name, version or "latest", process))
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            service = change.service
+            self._nodes.pop((change.namespace, service.name), None)
+            self.log.debug(
+                "{action} {name} {version} in {namespace}: {count} nodes",
+                action=change.action,
+                name=service.name,
+                version=service.version,
+                namespace=change.namespace,
+                count=len(service.nodes),
+            )
+            for watch in list(self._watches):
+                watch.offer(change)
+
+    def _schedule(self) -> None:
+        due = self._catalogue.next_expiry()
+        if due is None:
+            return
+        if self._timer is None:
+            self._timer = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._expire)
+        elif due < self._timer.getTime():
+            self._timer.reset(max(0.0, due - self._clock.seconds()))
+
+    def _expire(self) -> None:
+        self._timer = None
+        self._tell(self._catalogue.expire(self._clock.seconds()))
+        self._schedule()

@@ -1,0 +1,318 @@
+"""Leases, versions and namespaces, under a clock of the test's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from microd.kernel.errors import BadRequest, Unavailable
+from microd.services.registry.model import Change, Endpoint, Limits, Node, Service
+from microd.services.registry.service import Registry
+from microd.testing.outcome import done
+
+ONE = Node("greeter-1", "127.0.0.1:4001")
+TWO = Node("greeter-2", "127.0.0.1:4002")
+GREETER = Service("greeter", nodes=(ONE,), endpoints=(Endpoint("Greeter.Hello"),))
+
+
+class Reader:
+    """Collects what a watch says, as soon as it says it."""
+
+    def __init__(self, watch: object) -> None:
+        self.changes: list[Change] = []
+        self.ended: object = None
+        self._watch = watch
+        Deferred.fromCoroutine(self._read()).addBoth(self._end)
+
+    async def _read(self) -> None:
+        async for change in self._watch:  # type: ignore[attr-defined]
+            self.changes.append(change)
+
+    def _end(self, outcome: object) -> None:
+        self.ended = outcome if outcome is not None else "stopped"
+
+    @property
+    def actions(self) -> list[str]:
+        return [change.action for change in self.changes]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def registry(clock: Clock) -> Registry:
+    return Registry(clock)
+
+
+def test_found(registry: Registry) -> None:
+    """A registered node is found at once, with its service's namespace in the metadata."""
+    done(registry.register("micro", GREETER, 90))
+    (found,) = done(registry.get("micro", "greeter"))
+    assert found.nodes == (ONE,)
+    assert found.metadata == {"domain": "micro"}
+    assert registry.nodes("micro", "greeter") == (ONE,)
+
+
+def test_lease_runs_out(registry: Registry, clock: Clock) -> None:
+    """A node is forgotten once its lease has run out, and watchers are told that its version is gone."""
+    reader = Reader(registry.watch("micro"))
+    done(registry.register("micro", GREETER, 30))
+    clock.advance(29.9)
+    assert registry.nodes("micro", "greeter") == (ONE,)
+    clock.advance(0.2)
+    assert registry.nodes("micro", "greeter") == ()
+    assert done(registry.get("micro", "greeter")) == []
+    assert reader.actions == ["create", "delete"]
+    assert reader.changes[-1].service.nodes == (ONE,)
+
+
+def test_lease_is_renewed(registry: Registry, clock: Clock) -> None:
+    """A node registered again in time lives on, and nothing is told of it."""
+    reader = Reader(registry.watch("micro"))
+    for _ in range(10):
+        done(registry.register("micro", GREETER, 90))
+        clock.advance(60)
+    assert registry.nodes("micro", "greeter") == (ONE,)
+    assert reader.actions == ["create"]
+
+
+def test_shorter_lease_counts(registry: Registry, clock: Clock) -> None:
+    """A renewal for a shorter time ends the lease at the earlier time."""
+    done(registry.register("micro", GREETER, 90))
+    done(registry.register("micro", GREETER, 10))
+    clock.advance(10)
+    assert registry.nodes("micro", "greeter") == ()
+
+
+def test_one_timer(registry: Registry, clock: Clock) -> None:
+    """However many leases there are, one timer waits for them."""
+    for number in range(50):
+        node = Node(f"n{number}", f"127.0.0.1:{4000 + number}")
+        done(registry.register("micro", replace(GREETER, nodes=(node,)), 10 + number))
+    assert len(clock.getDelayedCalls()) == 1
+    clock.advance(30)
+    assert len(registry.nodes("micro", "greeter")) == 29
+    assert len(clock.getDelayedCalls()) == 1
+
+
+@pytest.mark.parametrize("ttl", [0, -1])
+def test_no_ttl(registry: Registry, clock: Clock, ttl: float) -> None:
+    """Who asks for no lease gets the default one, never an eternal one."""
+    done(registry.register("micro", GREETER, ttl))
+    clock.advance(89)
+    assert registry.nodes("micro", "greeter")
+    clock.advance(2)
+    assert not registry.nodes("micro", "greeter")
+
+
+def test_no_ttl_with_owner(registry: Registry, clock: Clock) -> None:
+    """A node that dies with its owner may do without a lease."""
+    done(registry.register("micro", GREETER, 0, owner="connection"))
+    clock.advance(1e9)
+    assert registry.nodes("micro", "greeter") == (ONE,)
+
+
+def test_longest_ttl(registry: Registry, clock: Clock) -> None:
+    """A lease over the limit is cut to it."""
+    done(registry.register("micro", GREETER, 10**9))
+    clock.advance(3601)
+    assert not registry.nodes("micro", "greeter")
+
+
+def test_update(registry: Registry) -> None:
+    """A registration with other endpoints, address or metadata replaces them, and says so."""
+    reader = Reader(registry.watch("micro"))
+    done(registry.register("micro", GREETER, 90))
+    moved = replace(ONE, address="127.0.0.1:5001")
+    done(registry.register("micro", replace(GREETER, nodes=(moved,)), 90))
+    more = (*GREETER.endpoints, Endpoint("Greeter.Bye"))
+    done(registry.register("micro", replace(GREETER, nodes=(moved,), endpoints=more), 90))
+    (found,) = done(registry.get("micro", "greeter"))
+    assert found.nodes == (moved,)
+    assert found.endpoints == more
+    assert registry.nodes("micro", "greeter") == (moved,)
+    assert [each.name for each in registry.endpoints_of("micro", "greeter")] == [
+        "Greeter.Hello",
+        "Greeter.Bye",
+    ]
+    assert reader.actions == ["create", "update", "update"]
+    assert reader.changes[-1].service == found
+
+
+def test_second_node(registry: Registry) -> None:
+    """A second node is an update which shows both; losing one is an update which shows the other."""
+    reader = Reader(registry.watch("micro"))
+    done(registry.register("micro", GREETER, 90))
+    done(registry.register("micro", replace(GREETER, nodes=(TWO,)), 90))
+    done(registry.deregister("micro", GREETER))
+    assert reader.actions == ["create", "update", "update"]
+    assert [change.service.nodes for change in reader.changes] == [(ONE,), (ONE, TWO), (TWO,)]
+
+
+def test_deregister_unknown(registry: Registry) -> None:
+    """Taking out what is not there is no error, and no change."""
+    reader = Reader(registry.watch("*"))
+    done(registry.deregister("micro", GREETER))
+    assert reader.actions == []
+
+
+def test_versions(registry: Registry) -> None:
+    """Versions of a service stand side by side; its nodes are those of all of them."""
+    done(registry.register("micro", GREETER, 90))
+    done(registry.register("micro", replace(GREETER, version="v2", nodes=(TWO,)), 90))
+    assert [each.version for each in done(registry.get("micro", "greeter"))] == ["latest", "v2"]
+    assert registry.nodes("micro", "greeter") == (ONE, TWO)
+    done(registry.deregister("micro", replace(GREETER, version="v2", nodes=(TWO,))))
+    assert [each.version for each in done(registry.get("micro", "greeter"))] == ["latest"]
+
+
+def test_namespaces(registry: Registry) -> None:
+    """What is registered in one namespace is not seen from another; C{*} lists all."""
+    reader = Reader(registry.watch("acme"))
+    everywhere = Reader(registry.watch("*"))
+    done(registry.register("micro", GREETER, 90))
+    done(registry.register("acme", replace(GREETER, nodes=(TWO,)), 90))
+    assert registry.nodes("micro", "greeter") == (ONE,)
+    assert registry.nodes("acme", "greeter") == (TWO,)
+    assert [each.metadata["domain"] for each in done(registry.list("*"))] == ["micro", "acme"]
+    assert len(done(registry.list("acme"))) == 1
+    assert [change.namespace for change in reader.changes] == ["acme"]
+    assert len(everywhere.changes) == 2
+
+
+def test_forget_owner(registry: Registry) -> None:
+    """The nodes of an owner vanish with it; one that was since registered by another stays."""
+    reader = Reader(registry.watch("micro"))
+    done(registry.register("micro", GREETER, 90, owner="first"))
+    done(registry.register("micro", replace(GREETER, nodes=(TWO,)), 90, owner="first"))
+    done(registry.register("micro", replace(GREETER, nodes=(TWO,)), 90, owner="second"))
+    registry.forget_owner("first")
+    assert registry.nodes("micro", "greeter") == (TWO,)
+    registry.forget_owner("second")
+    assert registry.nodes("micro", "greeter") == ()
+    assert reader.actions == ["create", "update", "update", "delete"]
+
+
+def test_forget_process(registry: Registry) -> None:
+    """The nodes which ran in a process vanish with it, and no others."""
+    here = replace(ONE, metadata={"process": "p1"})
+    there = replace(TWO, metadata={"process": "p2"})
+    done(registry.register("micro", replace(GREETER, nodes=(here, there)), 90))
+    registry.forget_process("micro", "greeter", "latest", "p1")
+    assert registry.nodes("micro", "greeter") == (there,)
+
+
+def test_nodes_is_remembered(registry: Registry) -> None:
+    """Asking for nodes twice gives the very same tuple, until a node comes or goes."""
+    done(registry.register("micro", GREETER, 90))
+    first = registry.nodes("micro", "greeter")
+    done(registry.register("micro", GREETER, 90))
+    assert registry.nodes("micro", "greeter") is first
+
+
+def test_watch_one_service(registry: Registry) -> None:
+    """A watcher of one service hears of that one only."""
+    reader = Reader(registry.watch("micro", "greeter"))
+    done(registry.register("micro", replace(GREETER, name="other"), 90))
+    done(registry.register("micro", GREETER, 90))
+    assert [change.service.name for change in reader.changes] == ["greeter"]
+
+
+def test_slow_watcher(clock: Clock) -> None:
+    """A watcher that does not read is cut off with an error, rather than missing changes unknowingly."""
+    registry = Registry(clock, Limits(backlog=3))
+    watch = registry.watch("micro")
+    for number in range(4):
+        done(registry.register("micro", replace(GREETER, name=f"s{number}"), 90))
+    reader = Reader(watch)
+    assert reader.changes == []
+    assert reader.ended.check(Unavailable)  # type: ignore[attr-defined]
+
+
+def test_closed_watch(registry: Registry) -> None:
+    """A closed watch ends, and its reader with it."""
+    watch = registry.watch("micro")
+    reader = Reader(watch)
+    watch.close()
+    done(registry.register("micro", GREETER, 90))
+    assert reader.changes == []
+    assert reader.ended == "stopped"
+
+
+def test_cancelled_reader(registry: Registry) -> None:
+    """A reader cancelled while it waits leaves the watch as it was."""
+    watch = registry.watch("micro")
+    waiting = Deferred.fromCoroutine(watch.__anext__())
+    waiting.addErrback(lambda failure: None)
+    waiting.cancel()
+    done(registry.register("micro", GREETER, 90))
+    assert done(watch.__anext__()).action == "create"
+
+
+def test_stop(registry: Registry, clock: Clock) -> None:
+    """Stopping leaves no timer behind, and tells watchers."""
+    reader = Reader(registry.watch("micro"))
+    done(registry.register("micro", GREETER, 90))
+    registry.startService()
+    registry.stopService()
+    assert clock.getDelayedCalls() == []
+    assert reader.ended.check(Unavailable)  # type: ignore[attr-defined]
+
+
+def test_abandoned_leases_cost_nothing(registry: Registry, clock: Clock) -> None:
+    """Registering and deregistering over and over does not fill the queue of expiries."""
+    for number in range(2000):
+        service = replace(GREETER, nodes=(replace(ONE, id=f"n{number}"),))
+        done(registry.register("micro", service, 3600))
+        done(registry.deregister("micro", service))
+    assert len(registry._catalogue._queue) < 200
+
+
+@pytest.mark.parametrize(
+    ("service", "says"),
+    [
+        (replace(GREETER, name=""), "name is missing"),
+        (replace(GREETER, name="a/b"), "letters, digits"),
+        (replace(GREETER, name="a..b"), "letters, digits"),
+        (replace(GREETER, name="x" * 129), "longer than 128"),
+        (replace(GREETER, name="caf\u00e9"), "letters, digits"),
+        (replace(GREETER, version="v\n1"), "control characters"),
+        (replace(GREETER, nodes=()), "at least one node"),
+        (replace(GREETER, nodes=(Node("", "h:1"),)), "id is missing"),
+        (replace(GREETER, nodes=(Node("a", "nowhere"),)), "host:port"),
+        (replace(GREETER, nodes=(Node("a", "h:0"),)), "host:port"),
+        (replace(GREETER, nodes=(Node("a", "h:65536"),)), "host:port"),
+        (replace(GREETER, nodes=(Node("a", "h h:1"),)), "host:port"),
+        (replace(GREETER, nodes=tuple(Node(f"n{i}", "h:1") for i in range(1025))), "at most 1024 nodes"),
+        (replace(GREETER, endpoints=tuple(Endpoint(f"E.{i}") for i in range(1025))), "1024 endpoints"),
+        (replace(GREETER, metadata={"k": "v" * 20000}), "metadata"),
+        (replace(GREETER, nodes=(replace(ONE, metadata={"k": "v" * 20000}),)), "metadata"),
+    ],
+)
+def test_out_of_bounds(registry: Registry, service: Service, says: str) -> None:
+    """A name, an address or a size out of bounds is refused with a sentence which says what is wrong."""
+    with pytest.raises(BadRequest, match=says):
+        done(registry.register("micro", service, 90))
+    assert done(registry.list("*")) == []
+
+
+def test_nodes_add_up(clock: Clock) -> None:
+    """The limit on nodes holds for all registrations of a version together."""
+    registry = Registry(clock, Limits(nodes=2))
+    done(registry.register("micro", replace(GREETER, nodes=(ONE, TWO)), 90))
+    with pytest.raises(BadRequest, match="at most 2 nodes"):
+        done(registry.register("micro", replace(GREETER, nodes=(Node("three", "h:3"),)), 90))
+    done(registry.register("micro", GREETER, 90))
+
+
+def test_full(clock: Clock) -> None:
+    """The number of versions kept is bounded."""
+    registry = Registry(clock, Limits(versions=1))
+    done(registry.register("micro", GREETER, 90))
+    with pytest.raises(BadRequest, match="full"):
+        done(registry.register("micro", replace(GREETER, name="other"), 90))
