@@ -1,0 +1,1 @@
+"""Generated from proto/microd/testing/wire by scripts/protoc; never edited."""
