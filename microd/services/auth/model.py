@@ -1,0 +1,103 @@
+"""The words of auth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from microd.kernel.caller import Account
+from microd.kernel.errors import BadRequest
+
+
+class InvalidToken(BadRequest):
+    """invalid token provided"""
+
+    def __init__(self) -> None:
+        super().__init__("invalid token provided")
+
+
+class UnknownAccount(BadRequest):
+    """Account not found with this ID"""
+
+    def __init__(self) -> None:
+        super().__init__("Account not found with this ID")
+
+
+class WrongSecret(BadRequest):
+    """Secret not correct"""
+
+    def __init__(self) -> None:
+        super().__init__("Secret not correct")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A refresh token which is out there.
+
+    @ivar digest: SHA-256 of the token, in hexadecimal; the token itself is not kept.
+    @ivar expires: Unix seconds.
+    """
+
+    digest: str
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """An account as it is kept.
+
+    @ivar hashed: the secret's hash, with its parameters.
+    """
+
+    account: Account
+    hashed: str
+    sessions: tuple[Session, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An account that somebody asks for. What is empty takes its default."""
+
+    id: str
+    name: str = ""
+    type: str = ""
+    secret: str = ""
+    scopes: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a client shows, and what it keeps to get another. Times are Unix seconds."""
+
+    access: str
+    refresh: str
+    created: int
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What somebody wants to use; C{*} stands for any."""
+
+    type: str = "*"
+    name: str = "*"
+    endpoint: str = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Who may use what.
+
+    @ivar scope: empty for everybody, C{*} for accounts of the namespace, C{+} for any account, else a scope to have.
+    """
+
+    id: str
+    scope: str
+    resource: Resource
+    granted: bool
+    priority: int = 0
+
+
+#: The rule which every namespace has (spec 5.2): everybody may call everything.
+DEFAULT_RULE = Rule(id="default", scope="", resource=Resource(), granted=True)

@@ -1,0 +1,148 @@
+"""Auth's RPCs: protobuf in, protobuf out."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from microd.kernel.access import require_admin, require_member
+from microd.kernel.caller import DEFAULT_NAMESPACE, Account, Caller
+from microd.kernel.endpoint import Endpoint
+from microd.kernel.errors import Unauthorized, Unimplemented
+from microd.services.auth.model import Draft, Rule, Token
+from microd.services.auth.service import Auth
+from microd.wire import auth_pb2 as wire
+
+
+def endpoints(auth: Auth) -> list[Endpoint]:
+    """What auth offers."""
+    rpc = _Rpc(auth)
+    return [
+        Endpoint("/auth.Auth/Generate", wire.GenerateRequest, wire.GenerateResponse, rpc.generate),
+        Endpoint("/auth.Auth/Inspect", wire.InspectRequest, wire.InspectResponse, rpc.inspect),
+        Endpoint("/auth.Auth/Token", wire.TokenRequest, wire.TokenResponse, rpc.token),
+        Endpoint("/auth.Accounts/List", wire.ListAccountsRequest, wire.ListAccountsResponse, rpc.accounts),
+        Endpoint("/auth.Accounts/Delete", wire.DeleteAccountRequest, wire.DeleteAccountResponse, rpc.delete),
+        Endpoint(
+            "/auth.Accounts/ChangeSecret",
+            wire.ChangeSecretRequest,
+            wire.ChangeSecretResponse,
+            rpc.change_secret,
+        ),
+        Endpoint("/auth.Rules/Create", wire.CreateRequest, wire.CreateResponse, rpc.create_rule),
+        Endpoint("/auth.Rules/Delete", wire.DeleteRequest, wire.DeleteResponse, rpc.delete_rule),
+        Endpoint("/auth.Rules/List", wire.ListRequest, wire.ListResponse, rpc.rules),
+    ]
+
+
+class _Rpc:
+    def __init__(self, auth: Auth) -> None:
+        self._auth = auth
+
+    async def generate(self, request: wire.GenerateRequest, caller: Caller) -> wire.GenerateResponse:
+        namespace = request.options.namespace or caller.namespace
+        require_admin(caller, namespace)
+        account, secret = await self._auth.generate(namespace, draft_from(request))
+        message = account_message(account)
+        message.secret = secret
+        return wire.GenerateResponse(account=message)
+
+    async def inspect(self, request: wire.InspectRequest, caller: Caller) -> wire.InspectResponse:
+        return wire.InspectResponse(account=account_message(await self._auth.inspect(request.token)))
+
+    async def token(self, request: wire.TokenRequest, caller: Caller) -> wire.TokenResponse:
+        token = await self._auth.token(
+            request.options.namespace or DEFAULT_NAMESPACE,
+            id=request.id,
+            secret=request.secret,
+            refresh_token=request.refresh_token,
+            lifetime=request.token_expiry,
+        )
+        return wire.TokenResponse(token=token_message(token))
+
+    async def accounts(self, request: wire.ListAccountsRequest, caller: Caller) -> wire.ListAccountsResponse:
+        namespace = request.options.namespace or DEFAULT_NAMESPACE
+        require_admin(caller, namespace)
+        found = await self._auth.accounts(namespace)
+        return wire.ListAccountsResponse(accounts=[account_message(account) for account in found])
+
+    async def delete(self, request: wire.DeleteAccountRequest, caller: Caller) -> wire.DeleteAccountResponse:
+        namespace = request.options.namespace or DEFAULT_NAMESPACE
+        require_admin(caller, namespace)
+        await self._auth.delete(namespace, request.id, _account(caller))
+        return wire.DeleteAccountResponse()
+
+    async def change_secret(
+        self, request: wire.ChangeSecretRequest, caller: Caller
+    ) -> wire.ChangeSecretResponse:
+        namespace = request.options.namespace or DEFAULT_NAMESPACE
+        require_member(caller, namespace)
+        await self._auth.change_secret(
+            namespace, request.id, request.old_secret, request.new_secret, _account(caller)
+        )
+        return wire.ChangeSecretResponse()
+
+    async def create_rule(self, request: wire.CreateRequest, caller: Caller) -> NoReturn:
+        require_admin(caller, request.options.namespace or DEFAULT_NAMESPACE)
+        raise Unimplemented(
+            "rules cannot be made yet: every namespace has one, which lets everybody call everything"
+        )
+
+    async def delete_rule(self, request: wire.DeleteRequest, caller: Caller) -> NoReturn:
+        require_admin(caller, request.options.namespace or DEFAULT_NAMESPACE)
+        raise Unimplemented(
+            "rules cannot be deleted yet: every namespace has one, which lets everybody call everything"
+        )
+
+    async def rules(self, request: wire.ListRequest, caller: Caller) -> wire.ListResponse:
+        namespace = request.options.namespace or DEFAULT_NAMESPACE
+        require_member(caller, namespace)
+        return wire.ListResponse(rules=[rule_message(rule) for rule in self._auth.rules(namespace)])
+
+
+def draft_from(request: wire.GenerateRequest) -> Draft:
+    """The account that is asked for."""
+    return Draft(
+        id=request.id,
+        name=request.name,
+        type=request.type,
+        secret=request.secret,
+        scopes=tuple(request.scopes),
+        metadata=dict(request.metadata),
+    )
+
+
+def account_message(account: Account) -> wire.Account:
+    """An account, without a secret."""
+    return wire.Account(
+        id=account.id,
+        type=account.type,
+        metadata=account.metadata,
+        scopes=account.scopes,
+        issuer=account.issuer,
+        name=account.name,
+    )
+
+
+def token_message(token: Token) -> wire.Token:
+    """A token."""
+    return wire.Token(
+        access_token=token.access, refresh_token=token.refresh, created=token.created, expiry=token.expires
+    )
+
+
+def rule_message(rule: Rule) -> wire.Rule:
+    """A rule."""
+    resource = rule.resource
+    return wire.Rule(
+        id=rule.id,
+        scope=rule.scope,
+        resource=wire.Resource(type=resource.type, name=resource.name, endpoint=resource.endpoint),
+        access=wire.GRANTED if rule.granted else wire.DENIED,
+        priority=rule.priority,
+    )
+
+
+def _account(caller: Caller) -> Account:
+    if caller.account is None:
+        raise Unauthorized("an account is required")
+    return caller.account

@@ -1,0 +1,123 @@
+"""Secrets are kept as scrypt hashes, computed in a few threads of their own.
+
+Each hash takes 32 MiB while it is being made: two threads and a short queue keep a flood of logins from eating the
+machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from microd.kernel.errors import Unavailable
+
+T = TypeVar("T")
+#: Runs a function where it may take its time.
+Elsewhere = Callable[[Callable[[], bytes]], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one hash costs: memory is 128 * n * r bytes, time grows with n * r * p.
+
+    The default is one of OWASP's equals of n=2**17, p=1: less memory, more time.
+    """
+
+    n: int = 2**15
+    r: int = 8
+    p: int = 3
+
+
+def scrypt(secret: str, salt: bytes, cost: Cost) -> bytes:
+    """The hash itself, 32 bytes. Takes a third of a second at the default cost."""
+    most = 256 * cost.n * cost.r + 256 * cost.r * cost.p
+    return hashlib.scrypt(
+        secret.encode("utf-8", "surrogatepass"),
+        salt=salt,
+        n=cost.n,
+        r=cost.r,
+        p=cost.p,
+        maxmem=most,
+        dklen=32,
+    )
+
+
+def written(cost: Cost, salt: bytes, hashed: bytes) -> str:
+    """A hash and all that is needed to make it again, as text."""
+    parts = (base64.b64encode(salt).decode(), base64.b64encode(hashed).decode())
+    return f"scrypt${cost.n}${cost.r}${cost.p}${parts[0]}${parts[1]}"
+
+
+def read(text: str) -> tuple[Cost, bytes, bytes]:
+    """What L{written} wrote."""
+    kind, n, r, p, salt, hashed = text.split("$")
+    if kind != "scrypt":
+        raise ValueError(f"a secret is kept as {kind}, which this version cannot read")
+    return Cost(int(n), int(r), int(p)), base64.b64decode(salt), base64.b64decode(hashed)
+
+
+class ScryptHasher:
+    """Hashes secrets with scrypt; L{microd.services.auth.interface.Hasher}.
+
+    @ivar waiting: how many wait for their turn, or have it.
+    """
+
+    #: Who comes when so many wait is told to come back later.
+    most_waiting = 64
+
+    def __init__(self, elsewhere: Elsewhere, cost: Cost) -> None:
+        self._elsewhere = elsewhere
+        self._cost = cost
+        self.waiting = 0
+
+    async def hash(self, secret: str) -> str:
+        """Hash a secret with new salt."""
+        cost, salt = self._cost, os.urandom(16)
+        return written(cost, salt, await self._run(secret, salt, cost))
+
+    async def matches(self, secret: str, hashed: str) -> bool:
+        """Compare in constant time."""
+        cost, salt, expected = read(hashed)
+        return hmac.compare_digest(await self._run(secret, salt, cost), expected)
+
+    async def _run(self, secret: str, salt: bytes, cost: Cost) -> bytes:
+        if self.waiting >= self.most_waiting:
+            raise Unavailable("too many secrets are being checked at this moment: try again in a few seconds")
+        self.waiting += 1
+        try:
+            return await self._elsewhere(lambda: scrypt(secret, salt, cost))
+        finally:
+            self.waiting -= 1
+
+
+class HashingThreads(Service):
+    """The threads which hashes are made in."""
+
+    def __init__(self, reactor: IReactorFromThreads, threads: int = 2) -> None:
+        self._reactor = reactor
+        self._pool = ThreadPool(minthreads=0, maxthreads=threads, name="microd-auth")
+
+    def startService(self) -> None:
+        """Threads start as they are needed."""
+        super().startService()
+        self._pool.start()
+
+    def stopService(self) -> None:
+        """Wait for the hashes which are being made."""
+        super().stopService()
+        self._pool.stop()
+
+    def run(self, work: Callable[[], T]) -> Deferred[T]:
+        """Do C{work} in one of the threads."""
+        return deferToThreadPool(self._reactor, self._pool, work)

@@ -1,0 +1,284 @@
+"""Auth as it runs: accounts, tokens, and the memory of tokens that were verified."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from microd.kernel.caller import Account
+from microd.kernel.errors import BadRequest
+from microd.kernel.lifecycle import OrderedService
+from microd.services.auth import rules
+from microd.services.auth.accounts import Accounts
+from microd.services.auth.admin import FirstAdmin
+from microd.services.auth.interface import Hasher, Vault
+from microd.services.auth.model import (
+    DEFAULT_RULE,
+    Draft,
+    Enrolment,
+    InvalidToken,
+    Resource,
+    Rule,
+    Token,
+    UnknownAccount,
+    WrongSecret,
+)
+from microd.services.auth.tokens import Claims, Mint, Remembered
+
+
+class Auth(OrderedService):
+    """Who is asking, and may they?
+
+    Access tokens are verified without waiting: the signature is ours, and how often an account was revoked is in
+    memory. C{clock.seconds()} is Unix time.
+
+    @param key: gets the key which signs tokens; called once, on the start.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        vault: Vault,
+        hasher: Hasher,
+        key: Callable[[], RSAPrivateKey],
+        first: FirstAdmin,
+    ) -> None:
+        super().__init__()
+        self.setName("auth")
+        self._clock = clock
+        self._accounts = Accounts(vault)
+        self._hasher = hasher
+        self._key = key
+        self._first = first
+        self._remembered = Remembered()
+        self._generations: dict[tuple[str, str], int] = {}
+        self._turn = DeferredLock()
+
+    async def _start(self) -> None:
+        await super()._start()
+        self._mint = Mint(self._key())
+        self._generations = await self._accounts.generations()
+        await self._first.see_to(self)
+
+    # -- tokens
+
+    def inspect_cached(self, token: str) -> Account | None:
+        """Whose access token it is; None unless it is good. Waits for nothing."""
+        now = self._clock.seconds()
+        known = self._remembered.get(token, now)
+        if known is not None:
+            return known
+        claims = self._read(token, now)
+        if claims is None or claims.use != "access":
+            return None
+        self._remembered.keep(token, claims)
+        return claims.account
+
+    async def inspect(self, token: str) -> Account:
+        """Whose access token it is.
+
+        @raise InvalidToken: it is none, or no longer good.
+        """
+        account = self.inspect_cached(token)
+        if account is None:
+            raise InvalidToken
+        return account
+
+    async def token(
+        self, namespace: str, *, id: str = "", secret: str = "", refresh_token: str = "", lifetime: int = 0
+    ) -> Token:
+        """Exchange a secret, a refresh token or a service's credential for an access token.
+
+        @param id: an account's id, or its name.
+        @param lifetime: seconds; 0 for the default.
+        """
+        seconds = rules.lifetime_of(lifetime)
+        if refresh_token:
+            proof = await self._refreshed(namespace, refresh_token)
+        elif id and secret:
+            proof = await self._logged_in(namespace, id, secret)
+        else:
+            raise BadRequest("Credentials or a refresh token required")
+        now = int(self._clock.seconds())
+        claims = Claims(proof.account, "access", proof.generation, now + seconds)
+        return Token(self._mint.sign(claims), proof.refresh, now, now + seconds)
+
+    def issue(self, account: Account, lifetime: float) -> str:
+        """A credential for a service which the platform starts: good only to be exchanged for access tokens."""
+        expires = int(self._clock.seconds() + lifetime)
+        return self._mint.sign(Claims(account, "credential", self._generation(account), expires))
+
+    async def revoke(self, namespace: str, id: str) -> None:
+        """Make void at once whatever was issued to an account."""
+        async with _Turn(self._turn):
+            await self._revoke(namespace, id)
+
+    # -- accounts
+
+    async def generate(self, namespace: str, draft: Draft) -> tuple[Account, str]:
+        """Make an account.
+
+        @return: the account and its secret, which is not to be had again.
+        @raise BadRequest: there can be no such account, or there is one.
+        """
+        account = rules.account_from(draft, namespace, self._clock.seconds())
+        secret = rules.require_secret(draft.secret) or str(uuid.uuid4())
+        await self._require_new(account)
+        hashed = await self._hasher.hash(secret)
+        async with _Turn(self._turn):
+            await self._require_new(account)
+            await self._accounts.keep(Enrolment(account, hashed))
+        return account, secret
+
+    async def accounts(self, namespace: str) -> Sequence[Account]:
+        """Every account of a namespace, by id."""
+        return [kept.account for kept in await self._accounts.all(namespace)]
+
+    async def delete(self, namespace: str, id: str, asking: Account) -> None:
+        """Delete an account; whatever was issued to it is void at once."""
+        if not id:
+            raise BadRequest("Missing ID")
+        async with _Turn(self._turn):
+            kept = await self._accounts.find(namespace, id)
+            if kept is None:
+                raise UnknownAccount
+            if (kept.account.issuer, kept.account.id) == (asking.issuer, asking.id):
+                raise BadRequest("Can't delete your own account")
+            await self._revoke(namespace, kept.account.id)
+            await self._accounts.forget(kept)
+
+    async def change_secret(self, namespace: str, id: str, old: str, new: str, asking: Account) -> None:
+        """Give an account another secret; whatever was issued to it before is void at once."""
+        if not new:
+            raise BadRequest("New secret should not be blank")
+        kept = await self._accounts.find(namespace, id)
+        if kept is None:
+            raise UnknownAccount
+        skip = rules.may_skip_old_secret(asking, namespace)
+        if not skip and not await self._hasher.matches(old, kept.hashed):
+            raise WrongSecret
+        hashed = await self._hasher.hash(rules.require_secret(new))
+        async with _Turn(self._turn):
+            await self._unchanged(kept)
+            await self._revoke(namespace, kept.account.id)
+            await self._accounts.keep(Enrolment(kept.account, hashed))
+        self._first.secret_changed(kept.account)
+
+    # -- may they?
+
+    def authorize(self, account: Account | None, namespace: str, resource: Resource) -> None:
+        """May they? Everybody may, by the rule which every namespace has."""
+
+    def rules(self, namespace: str) -> Sequence[Rule]:
+        """The rules of a namespace."""
+        return [DEFAULT_RULE]
+
+    # -- the rest
+
+    def _generation(self, account: Account) -> int:
+        return self._generations.get((account.issuer, account.id), 0)
+
+    def _read(self, token: str, now: float) -> Claims | None:
+        claims = self._mint.read(token, now)
+        if claims is None or claims.generation != self._generation(claims.account):
+            return None
+        return claims
+
+    def _credential(self, namespace: str, token: str) -> _Proof | None:
+        claims = self._read(token, self._clock.seconds())
+        if claims is None or claims.use != "credential" or claims.account.issuer != namespace:
+            return None
+        return _Proof(claims.account, claims.generation, token)
+
+    async def _logged_in(self, namespace: str, id: str, secret: str) -> _Proof:
+        service = self._credential(namespace, secret)
+        if service is not None:
+            if id not in (service.account.id, service.account.name):
+                raise WrongSecret
+            return service
+        kept = await self._accounts.find(namespace, id)
+        if kept is None:
+            raise InvalidToken if secret.count(".") == 2 else UnknownAccount
+        if not await self._hasher.matches(rules.require_secret(secret), kept.hashed):
+            raise WrongSecret
+        refresh = rules.refresh_token(namespace, kept.account.id, os.urandom(32))
+        async with _Turn(self._turn):
+            kept = await self._unchanged(kept)
+            generation = self._generation(kept.account)
+            await self._accounts.keep(rules.with_session(kept, refresh, self._clock.seconds()))
+        return _Proof(kept.account, generation, refresh)
+
+    async def _refreshed(self, namespace: str, token: str) -> _Proof:
+        service = self._credential(namespace, token)
+        if service is not None:
+            return service
+        whose = rules.holder(token)
+        if whose is None or whose[0] != namespace:
+            raise InvalidToken
+        async with _Turn(self._turn):
+            kept = await self._accounts.by_id(*whose)
+            now = self._clock.seconds()
+            session = None if kept is None else rules.session_of(kept, token, now)
+            if kept is None or session is None:
+                raise InvalidToken
+            generation = self._generation(kept.account)
+            prolonged = rules.prolonged(kept, session, now)
+            if prolonged is not None:
+                await self._accounts.keep(prolonged)
+        return _Proof(kept.account, generation, token)
+
+    async def _require_new(self, account: Account) -> None:
+        if await self._accounts.by_id(account.issuer, account.id) is not None:
+            raise BadRequest("Account with this ID already exists")
+        if await self._accounts.by_name(account.issuer, account.name) is not None:
+            raise BadRequest("Account with this Name already exists")
+
+    async def _unchanged(self, seen: Enrolment) -> Enrolment:
+        """The enrolment as it is now; its secret must not have changed while it was being checked."""
+        kept = await self._accounts.by_id(seen.account.issuer, seen.account.id)
+        if kept is None:
+            raise UnknownAccount
+        if kept.hashed != seen.hashed:
+            raise WrongSecret
+        return kept
+
+    async def _revoke(self, namespace: str, id: str) -> None:
+        generation = self._generations.get((namespace, id), 0) + 1
+        await self._accounts.set_generation(namespace, id, generation)
+        self._generations[namespace, id] = generation
+        self._remembered.forget(namespace, id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """Somebody has shown who they are.
+
+    @ivar generation: how often the account had been revoked at that moment.
+    @ivar refresh: what gets them the next token.
+    """
+
+    account: Account
+    generation: int
+    refresh: str
+
+
+class _Turn:
+    """Waits for a turn, and gives it back, whatever happens meanwhile."""
+
+    def __init__(self, lock: DeferredLock) -> None:
+        self._lock = lock
+
+    async def __aenter__(self) -> None:
+        await self._lock.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
