@@ -7,7 +7,6 @@ import binascii
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -153,27 +152,9 @@ def dump(kept: Enrolment) -> bytes:
 def load(raw: bytes) -> Enrolment:
     """What L{dump} made."""
     found: dict[str, Any] = json.loads(raw)
-    return Enrolment(
-        account_in(found),
-        found["hashed"],
-        tuple(Session(digest, expires) for digest, expires in found["sessions"]),
-    )
-
-
-def account_in(found: Mapping[str, Any]) -> Account:
-    """The account in a mapping with its six fields."""
-    return Account(
-        id=found["id"],
-        type=found["type"],
-        issuer=found["issuer"],
-        name=found["name"],
-        scopes=_strings(found["scopes"]),
-        metadata=dict(found["metadata"] or {}),
-    )
-
-
-def _strings(found: Sequence[str] | None) -> tuple[str, ...]:
-    return tuple(found or ())
+    hashed, sessions = found.pop("hashed"), found.pop("sessions")
+    account = Account(**found | {"scopes": tuple(found["scopes"])})
+    return Enrolment(account, hashed, tuple(Session(digest, expires) for digest, expires in sessions))
 
 
 def _digest(token: str) -> str:

@@ -20,7 +20,7 @@ from joserfc.jwk import RSAKey
 
 from microd.kernel.caller import Account
 from microd.services.auth.keys import private_pem
-from microd.services.auth.rules import SKEW, account_in
+from microd.services.auth.rules import SKEW
 
 Use = Literal["access", "credential"]
 _HEADER = {"alg": "RS256", "typ": "JWT"}
@@ -86,18 +86,13 @@ def _claims(said: Mapping[str, Any]) -> Claims | None:
         return None
     if not isinstance(expires, int | float) or not isinstance(generation, int):
         return None
-    if use not in ("access", "credential"):
+    name, scopes, metadata = said.get("name") or id, said.get("scopes") or [], said.get("metadata") or {}
+    if not (isinstance(name, str) and isinstance(scopes, list) and isinstance(metadata, dict)):
         return None
-    account = account_in(
-        {
-            "id": id,
-            "type": type,
-            "issuer": issuer,
-            "name": said.get("name") or id,
-            "scopes": said.get("scopes"),
-            "metadata": said.get("metadata"),
-        }
-    )
+    texts = (*scopes, *metadata.values())
+    if use not in ("access", "credential") or not all(isinstance(text, str) for text in texts):
+        return None
+    account = Account(id, type, issuer, name, tuple(scopes), metadata)
     return Claims(account, use, generation, int(expires))
 
 

@@ -1,0 +1,118 @@
+"""Hashing secrets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.threads import deferToThread
+
+from microd.kernel.errors import Unavailable
+from microd.services.auth.embedded import embedded_auth
+from microd.services.auth.scrypt import Cost, HashingThreads, ScryptHasher, read, scrypt
+
+CHEAP = Cost(n=2, r=1, p=1)
+
+
+def test_memory_hard() -> None:
+    """A hash takes at least 32 MiB, and its parameters and salt are kept with it."""
+    cost = Cost()
+    assert 128 * cost.n * cost.r >= 32 << 20
+    found = read("scrypt$32768$8$3$c2FsdA==$aGFzaA==")
+    assert found == (Cost(32768, 8, 3), b"salt", b"hash")
+
+
+def test_scrypt() -> None:
+    """It is scrypt as others compute it."""
+    assert scrypt("s", b"salt", CHEAP) == hashlib.scrypt(b"s", salt=b"salt", n=2, r=1, p=1, dklen=32)
+
+
+def test_salted(scene: Any) -> None:
+    """The same secret never hashes to the same, and matches only itself."""
+
+    async def at_once(work: Callable[[], bytes]) -> bytes:
+        return work()
+
+    hasher = ScryptHasher(at_once, CHEAP)
+    one, two = scene.now(hasher.hash("s")), scene.now(hasher.hash("s"))
+    assert one != two
+    assert scene.now(hasher.matches("s", one))
+    assert not scene.now(hasher.matches("t", one))
+
+
+def test_old_parameters(scene: Any) -> None:
+    """A hash made at another cost still matches."""
+
+    async def at_once(work: Callable[[], bytes]) -> bytes:
+        return work()
+
+    old = scene.now(ScryptHasher(at_once, CHEAP).hash("s"))
+    assert scene.now(ScryptHasher(at_once, Cost(n=4, r=1, p=1)).matches("s", old))
+
+
+def test_flood(scene: Any) -> None:
+    """A flood of logins is turned away once some wait, and let in again when those are done."""
+    begun: list[Deferred[bytes]] = []
+
+    def wait(work: Callable[[], bytes]) -> Deferred[bytes]:
+        begun.append(Deferred())
+        return begun[-1]
+
+    hasher = ScryptHasher(wait, CHEAP)
+    waiting = [Deferred.fromCoroutine(hasher.hash("s")) for _ in range(hasher.most_waiting)]
+    with pytest.raises(Unavailable, match="try again"):
+        scene.now(hasher.hash("s"))
+    begun[0].callback(b"")
+    assert waiting[0].called
+    late = Deferred.fromCoroutine(hasher.hash("s"))
+    assert not late.called
+
+
+@pytest_twisted.ensureDeferred
+async def test_threads() -> None:
+    """No more hashes are made at once than there are threads, and none on the reactor's."""
+    import threading
+
+    threads = HashingThreads(reactor, threads=2)  # type: ignore[arg-type]
+    threads.startService()
+    lock, running, most = threading.Lock(), 0, 0
+    names: set[str] = set()
+    gate = threading.Barrier(2)
+
+    def work() -> bytes:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+            names.add(threading.current_thread().name)
+        gate.wait(10)
+        with lock:
+            running -= 1
+        return b""
+
+    try:
+        await gatherResults([threads.run(work) for _ in range(6)])
+    finally:
+        await deferToThread(threads.stopService)
+    assert most == 2
+    assert threading.main_thread().name not in names
+
+
+@pytest_twisted.ensureDeferred
+async def test_embedded(scene: Any, tmp_path: Any) -> None:
+    """Put together on a real reactor, auth makes its key and its admin, and lets the admin in."""
+    auth = embedded_auth(reactor, type(scene.vault)(), tmp_path / "data", cost=CHEAP)
+    await auth.startService()
+    try:
+        secret = (tmp_path / "data" / "admin-secret").read_text().strip()
+        token = await auth.token("micro", id="admin", secret=secret)
+        account = auth.inspect_cached(token.access)
+        assert account is not None
+        assert account.is_admin
+    finally:
+        await auth.stopService()

@@ -1,0 +1,333 @@
+"""Tokens: what buys one, how long it lasts, what ends it."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from typing import Any
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+
+from microd.kernel.caller import Account
+from microd.kernel.errors import BadRequest
+from microd.services.auth.keys import private_pem, public_pem
+from microd.services.auth.model import InvalidToken, UnknownAccount, WrongSecret
+from microd.services.auth.rules import LONGEST_LIFETIME, MOST_SESSIONS, SESSION_LIFETIME, SKEW
+from microd.services.auth.tokens import Claims, Mint, Remembered
+
+YEAR = 365 * 24 * 3600
+
+
+def said(token: str) -> dict[str, Any]:
+    """The claims of a token, unverified."""
+    part = token.split(".")[1]
+    found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    return found
+
+
+def test_claims(scene: Any) -> None:
+    """An access token carries the claims of the reference, in their order, and nothing else."""
+    scene.enrol("ada", name="Ada", scopes=("admin",), metadata={"created": "1"})
+    claims = said(scene.token(id="ada", secret="s3cret", lifetime=60).access)
+    assert list(claims.items()) == [
+        ("type", "user"),
+        ("scopes", ["admin"]),
+        ("metadata", {"created": "1"}),
+        ("name", "Ada"),
+        ("exp", 1_800_000_060),
+        ("iss", "micro"),
+        ("sub", "ada"),
+    ]
+
+
+def test_header(scene: Any) -> None:
+    """Tokens are RS256 JWTs."""
+    header = scene.token(id="admin", secret="first-secret").access.split(".")[0]
+    assert json.loads(base64.urlsafe_b64decode(header + "==")) == {"alg": "RS256", "typ": "JWT"}
+
+
+def test_default_lifetime(scene: Any) -> None:
+    """A token lasts 15 minutes unless asked otherwise."""
+    token = scene.token(id="admin", secret="first-secret")
+    assert token.expires - token.created == 900
+
+
+@pytest.mark.parametrize("asked", [-1, LONGEST_LIFETIME + 1, 2**63 - 1])
+def test_lifetime_bounds(scene: Any, asked: int) -> None:
+    """Nobody gets a token for longer than 30 days, nor for less than a second."""
+    with pytest.raises(BadRequest, match="2592000 seconds"):
+        scene.token(id="admin", secret="first-secret", lifetime=asked)
+
+
+def test_by_name(scene: Any) -> None:
+    """An account may log in with its name in place of its id."""
+    scene.enrol("u-1", name="ada@example.org")
+    token = scene.token(id="ada@example.org", secret="s3cret")
+    assert scene.auth.inspect_cached(token.access).id == "u-1"
+
+
+def test_skew(scene: Any) -> None:
+    """A token is good until 30 seconds after its end, and then no more, remembered or not."""
+    token = scene.token(id="admin", secret="first-secret", lifetime=60).access
+    assert scene.auth.inspect_cached(token).id == "admin"
+    scene.clock.advance(60 + SKEW - 1)
+    assert scene.auth.inspect_cached(token).id == "admin"
+    scene.clock.advance(1)
+    assert scene.auth.inspect_cached(token) is None
+    with pytest.raises(InvalidToken):
+        scene.now(scene.auth.inspect(token))
+
+
+def test_verified_once(scene: Any) -> None:
+    """The signature of a token is checked once; afterwards it is known."""
+    token = scene.token(id="admin", secret="first-secret").access
+    read: list[str] = []
+    mint = scene.auth._mint
+
+    class Counting:
+        def read(self, token: str, now: float) -> Claims | None:
+            read.append(token)
+            found: Claims | None = mint.read(token, now)
+            return found
+
+    scene.auth._mint = Counting()
+    accounts = [scene.auth.inspect_cached(token) for _ in range(3)]
+    assert [account.id for account in accounts] == ["admin"] * 3
+    assert read == [token]
+
+
+@pytest.mark.parametrize("change", ["signature", "payload", "alg-none", "garbage", "two-parts", "huge"])
+def test_forged(scene: Any, change: str) -> None:
+    """What we did not sign stands for nobody."""
+    header, payload, signature = scene.token(id="admin", secret="first-secret").access.split(".")
+    none = base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=")
+    forged = {
+        "signature": f"{header}.{payload}.{signature[:-8]}AAAAAAAA",
+        "payload": f"{header}.{payload[:-4]}AAAA.{signature}",
+        "alg-none": f"{none}.{payload}.",
+        "garbage": "a.b.c",
+        "two-parts": f"{header}.{payload}",
+        "huge": f"{header}.{payload}.{'A' * 100_000}",
+    }[change]
+    assert scene.auth.inspect_cached(forged) is None
+
+
+def test_foreign_algorithm(scene: Any) -> None:
+    """A token signed with the public key as an HMAC secret stands for nobody."""
+    payload = scene.token(id="admin", secret="first-secret").access.split(".")[1]
+    header = base64.urlsafe_b64encode(b'{"alg":"HS256"}').decode().rstrip("=")
+    mac = hmac.digest(public_pem(scene.key), f"{header}.{payload}".encode(), "sha256")
+    forged = f"{header}.{payload}.{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"
+    assert scene.auth.inspect_cached(forged) is None
+
+
+def test_access_token_buys_nothing(scene: Any) -> None:
+    """An access token cannot be exchanged for another, neither as a secret nor as a refresh token."""
+    access = scene.token(id="admin", secret="first-secret").access
+    with pytest.raises(WrongSecret):
+        scene.token(id="admin", secret=access)
+    with pytest.raises(InvalidToken):
+        scene.token(refresh_token=access)
+
+
+def test_refresh(scene: Any) -> None:
+    """A refresh token buys access tokens, again and again, and is answered as it is."""
+    first = scene.token(id="admin", secret="first-secret")
+    for _ in range(3):
+        scene.clock.advance(1000)
+        token = scene.token(refresh_token=first.refresh, lifetime=600)
+        assert token.refresh == first.refresh
+        assert scene.auth.inspect_cached(token.access).id == "admin"
+
+
+def test_refresh_ends(scene: Any) -> None:
+    """A refresh token ends 30 days after its last use."""
+    token = scene.token(id="admin", secret="first-secret")
+    scene.clock.advance(SESSION_LIFETIME - 1)
+    scene.token(refresh_token=token.refresh)
+    scene.clock.advance(SESSION_LIFETIME - 1)
+    scene.token(refresh_token=token.refresh)
+    scene.clock.advance(SESSION_LIFETIME)
+    with pytest.raises(InvalidToken):
+        scene.token(refresh_token=token.refresh)
+
+
+def test_refresh_tokens_are_hashed(scene: Any) -> None:
+    """What is kept holds neither a secret nor a refresh token."""
+    token = scene.token(id="admin", secret="first-secret")
+    kept = b"".join(value for _, value in scene.now(scene.vault.under("")))
+    assert b"first-secret" not in kept
+    assert token.refresh.partition(".")[2].encode() not in kept
+
+
+def test_refresh_tokens_are_bounded(scene: Any) -> None:
+    """The refresh token that ends first makes room for one too many."""
+    tokens = []
+    for _ in range(MOST_SESSIONS + 1):
+        scene.clock.advance(1)
+        tokens.append(scene.token(id="admin", secret="first-secret").refresh)
+    with pytest.raises(InvalidToken):
+        scene.token(refresh_token=tokens[0])
+    for token in tokens[1:]:
+        scene.token(refresh_token=token)
+
+
+@pytest.mark.parametrize(
+    "token", ["", ".", "x.y", "bm90anNvbg.x", "WyJtaWNybyIsImFkbWluIl0.x", "WzEsMl0.x", "é.x"]
+)
+def test_bad_refresh(scene: Any, token: str) -> None:
+    """What is no refresh token of ours buys nothing."""
+    with pytest.raises(BadRequest, match=r"invalid token provided|Credentials or a refresh token required"):
+        scene.token(refresh_token=token)
+
+
+def test_refresh_elsewhere(scene: Any) -> None:
+    """A refresh token is good in its own namespace only."""
+    scene.enrol("ada", "foo")
+    token = scene.token("foo", id="ada", secret="s3cret")
+    with pytest.raises(InvalidToken):
+        scene.token("micro", refresh_token=token.refresh)
+
+
+def test_survives_restart(scene: Any) -> None:
+    """Tokens of both kinds outlive a restart of the daemon."""
+    token = scene.token(id="admin", secret="first-secret")
+    scene.start()
+    assert scene.auth.inspect_cached(token.access).id == "admin"
+    scene.token(refresh_token=token.refresh)
+
+
+def test_deleted(scene: Any) -> None:
+    """A deleted account's tokens are void at once, remembered or not, and after a restart too."""
+    scene.enrol("ada")
+    token = scene.token(id="ada", secret="s3cret")
+    other = scene.token(id="ada", secret="s3cret", lifetime=77)
+    assert scene.auth.inspect_cached(token.access).id == "ada"
+    scene.now(scene.auth.delete("micro", "ada", scene.admin))
+    for _ in range(2):
+        assert scene.auth.inspect_cached(token.access) is None
+        assert scene.auth.inspect_cached(other.access) is None
+        with pytest.raises(InvalidToken):
+            scene.token(refresh_token=token.refresh)
+        scene.start()
+
+
+def test_made_again(scene: Any) -> None:
+    """The tokens of a deleted account do not come back to life with another of the same id."""
+    scene.enrol("ada")
+    old = scene.token(id="ada", secret="s3cret")
+    scene.now(scene.auth.delete("micro", "ada", scene.admin))
+    scene.enrol("ada")
+    new = scene.token(id="ada", secret="s3cret")
+    assert scene.auth.inspect_cached(old.access) is None
+    assert scene.auth.inspect_cached(new.access).id == "ada"
+
+
+def test_changed_secret(scene: Any) -> None:
+    """A new secret voids what was issued with the old one."""
+    account = scene.enrol("ada")
+    token = scene.token(id="ada", secret="s3cret")
+    scene.now(scene.auth.change_secret("micro", "ada", "s3cret", "another", account))
+    assert scene.auth.inspect_cached(token.access) is None
+    with pytest.raises(InvalidToken):
+        scene.token(refresh_token=token.refresh)
+    with pytest.raises(WrongSecret):
+        scene.token(id="ada", secret="s3cret")
+    scene.token(id="ada", secret="another")
+
+
+SERVICE = Account("greeter-latest", "service", "foo", "greeter-latest", ("service",))
+
+
+def test_credential(scene: Any) -> None:
+    """A service's credential buys access tokens as a secret, and so does the refresh token it gets for it."""
+    credential = scene.auth.issue(SERVICE, YEAR)
+    token = scene.token("foo", id="greeter-latest", secret=credential, lifetime=600)
+    again = scene.token("foo", refresh_token=token.refresh, lifetime=600)
+    assert scene.auth.inspect_cached(token.access) == scene.auth.inspect_cached(again.access) == SERVICE
+
+
+def test_credential_is_no_access_token(scene: Any) -> None:
+    """A credential is not let through a door: it lasts too long to be shown around."""
+    assert scene.auth.inspect_cached(scene.auth.issue(SERVICE, YEAR)) is None
+
+
+def test_credential_of_another(scene: Any) -> None:
+    """A credential is good for its own id, in its own namespace."""
+    credential = scene.auth.issue(SERVICE, YEAR)
+    with pytest.raises(WrongSecret):
+        scene.token("foo", id="admin", secret=credential)
+    with pytest.raises(InvalidToken):
+        scene.token("micro", id="greeter-latest", secret=credential)
+
+
+def test_credential_ends(scene: Any) -> None:
+    """A credential ends."""
+    credential = scene.auth.issue(SERVICE, 100)
+    scene.clock.advance(100 + SKEW)
+    with pytest.raises(InvalidToken):
+        scene.token("foo", id="greeter-latest", secret=credential)
+
+
+def test_credential_revoked(scene: Any) -> None:
+    """A credential can be revoked, and the tokens which it bought with it; a new one is good again."""
+    credential = scene.auth.issue(SERVICE, YEAR)
+    token = scene.token("foo", id="greeter-latest", secret=credential)
+    scene.now(scene.auth.revoke("foo", "greeter-latest"))
+    assert scene.auth.inspect_cached(token.access) is None
+    with pytest.raises(InvalidToken):
+        scene.token("foo", id="greeter-latest", secret=credential)
+    scene.token("foo", id="greeter-latest", secret=scene.auth.issue(SERVICE, YEAR))
+
+
+def test_unknown(scene: Any) -> None:
+    """An account that does not exist is told so in the reference's words."""
+    with pytest.raises(UnknownAccount, match="Account not found with this ID"):
+        scene.token(id="nobody", secret="x")
+
+
+def test_nothing_shown(scene: Any) -> None:
+    """A token takes a secret with an id, or a refresh token."""
+    for shown in ({}, {"id": "admin"}, {"secret": "first-secret"}):
+        with pytest.raises(BadRequest, match="Credentials or a refresh token required"):
+            scene.token(**shown)
+
+
+def test_memory_is_bounded() -> None:
+    """Of too many tokens the least recently used are forgotten."""
+    memory = Remembered(most=2)
+    claims = Claims(SERVICE, "access", 0, 100)
+    memory.keep("a", claims)
+    memory.keep("b", claims)
+    assert memory.get("a", 0) is SERVICE
+    memory.keep("c", claims)
+    assert [memory.get(token, 0) for token in "abc"] == [SERVICE, None, SERVICE]
+    assert len(memory) == 2
+
+
+def test_reference_tokens(scene: Any) -> None:
+    """A token which the reference signed with the same key is good, though it lacks some claims."""
+    claims = {
+        "type": "user",
+        "scopes": None,
+        "metadata": None,
+        "exp": 1_900_000_000,
+        "iss": "micro",
+        "sub": "x",
+    }
+    token = jwt.encode({"alg": "RS256"}, claims, RSAKey.import_key(private_pem(scene.key)))
+    assert scene.auth.inspect_cached(token) == Account("x", "user", "micro", "x")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"exp": "soon"}, {"sub": 7}, {"gen": "1"}, {"use": "other"}, {"scopes": [7]}, {"metadata": [1]}],
+)
+def test_odd_claims(scene: Any, change: dict[str, object]) -> None:
+    """A signed token with claims of the wrong shape stands for nobody."""
+    claims = {"type": "user", "exp": 1_900_000_000, "iss": "micro", "sub": "x"} | change
+    token = jwt.encode({"alg": "RS256"}, claims, RSAKey.import_key(private_pem(scene.key)))
+    assert Mint(scene.key).read(token, 0) is None
