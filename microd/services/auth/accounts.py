@@ -43,19 +43,31 @@ class Accounts:
         """Every account of a namespace, by id."""
         return [load(raw) for _, raw in await self._vault.under(key("account", namespace) + "/")]
 
-    async def keep(self, kept: Enrolment) -> None:
-        """Write an enrolment. The name first: without its account it means nothing."""
+    async def keep(self, kept: Enrolment, generation: int | None = None) -> None:
+        """Write an enrolment, and how often it was revoked where that is now another number."""
         account = kept.account
-        name = key("name", account.issuer, account.name)
-        if await self._vault.read(name) != account.id.encode():
-            await self._vault.write(name, account.id.encode())
-        await self._vault.write(key("account", account.issuer, account.id), dump(kept))
+        await self._vault.apply(
+            {
+                key("account", account.issuer, account.id): dump(kept),
+                key("name", account.issuer, account.name): account.id.encode(),
+                **_revoked(account.issuer, account.id, generation),
+            }
+        )
 
-    async def forget(self, kept: Enrolment) -> None:
-        """Delete an enrolment."""
+    async def forget(self, kept: Enrolment, generation: int) -> None:
+        """Delete an enrolment, and keep how often it was revoked."""
         account = kept.account
-        await self._vault.delete(key("account", account.issuer, account.id))
-        await self._vault.delete(key("name", account.issuer, account.name))
+        await self._vault.apply(
+            {
+                key("account", account.issuer, account.id): None,
+                key("name", account.issuer, account.name): None,
+                **_revoked(account.issuer, account.id, generation),
+            }
+        )
+
+    async def revoked(self, namespace: str, id: str, generation: int) -> None:
+        """Keep how often an account was revoked."""
+        await self._vault.apply(_revoked(namespace, id, generation))
 
     async def generations(self) -> dict[tuple[str, str], int]:
         """How often each account was revoked; those that never were are left out."""
@@ -65,6 +77,6 @@ class Accounts:
             found[unquote(namespace), unquote(id)] = int(raw)
         return found
 
-    async def set_generation(self, namespace: str, id: str, generation: int) -> None:
-        """Keep how often an account was revoked."""
-        await self._vault.write(key("generation", namespace, id), str(generation).encode())
+
+def _revoked(namespace: str, id: str, generation: int | None) -> dict[str, bytes | None]:
+    return {} if generation is None else {key("generation", namespace, id): str(generation).encode()}

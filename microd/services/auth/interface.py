@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from microd.kernel.caller import Account
@@ -15,11 +15,8 @@ class Vault(Protocol):
     async def read(self, key: str) -> bytes | None:
         """The value under C{key}; None where there is none."""
 
-    async def write(self, key: str, value: bytes) -> None:
-        """Keep C{value} under C{key}, in place of what was there."""
-
-    async def delete(self, key: str) -> None:
-        """Forget C{key}; no error where there was nothing."""
+    async def apply(self, changes: Mapping[str, bytes | None]) -> None:
+        """Keep each value under its key, and forget the keys whose value is None: all of it or nothing."""
 
     async def under(self, prefix: str) -> Sequence[tuple[str, bytes]]:
         """All keys which begin with C{prefix}, and their values, by key."""

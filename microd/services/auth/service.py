@@ -120,7 +120,9 @@ class Auth(OrderedService):
     async def revoke(self, namespace: str, id: str) -> None:
         """Make void at once whatever was issued to an account."""
         async with _Turn(self._turn):
-            await self._revoke(namespace, id)
+            generation = self._generations.get((namespace, id), 0) + 1
+            await self._accounts.revoked(namespace, id, generation)
+            self._void(namespace, id, generation)
 
     # -- accounts
 
@@ -153,8 +155,9 @@ class Auth(OrderedService):
                 raise UnknownAccount
             if (kept.account.issuer, kept.account.id) == (asking.issuer, asking.id):
                 raise BadRequest("Can't delete your own account")
-            await self._revoke(namespace, kept.account.id)
-            await self._accounts.forget(kept)
+            generation = self._generation(kept.account) + 1
+            await self._accounts.forget(kept, generation)
+            self._void(namespace, kept.account.id, generation)
 
     async def change_secret(self, namespace: str, id: str, old: str, new: str, asking: Account) -> None:
         """Give an account another secret; whatever was issued to it before is void at once."""
@@ -169,8 +172,9 @@ class Auth(OrderedService):
         hashed = await self._hasher.hash(rules.require_secret(new))
         async with _Turn(self._turn):
             await self._unchanged(kept)
-            await self._revoke(namespace, kept.account.id)
-            await self._accounts.keep(Enrolment(kept.account, hashed))
+            generation = self._generation(kept.account) + 1
+            await self._accounts.keep(Enrolment(kept.account, hashed), generation)
+            self._void(namespace, kept.account.id, generation)
         self._first.secret_changed(kept.account)
 
     # -- may they?
@@ -251,9 +255,7 @@ class Auth(OrderedService):
             raise WrongSecret
         return kept
 
-    async def _revoke(self, namespace: str, id: str) -> None:
-        generation = self._generations.get((namespace, id), 0) + 1
-        await self._accounts.set_generation(namespace, id, generation)
+    def _void(self, namespace: str, id: str, generation: int) -> None:
         self._generations[namespace, id] = generation
         self._remembered.forget(namespace, id)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class MemoryVault:
@@ -15,13 +15,13 @@ class MemoryVault:
         """The value under C{key}."""
         return self._kept.get(key)
 
-    async def write(self, key: str, value: bytes) -> None:
-        """Keep a value."""
-        self._kept[key] = value
-
-    async def delete(self, key: str) -> None:
-        """Forget a key."""
-        self._kept.pop(key, None)
+    async def apply(self, changes: Mapping[str, bytes | None]) -> None:
+        """Keep values, forget keys."""
+        for key, value in changes.items():
+            if value is None:
+                self._kept.pop(key, None)
+            else:
+                self._kept[key] = value
 
     async def under(self, prefix: str) -> Sequence[tuple[str, bytes]]:
         """Keys with a prefix, and their values."""
