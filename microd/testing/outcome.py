@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -32,4 +32,4 @@ def done(awaited: Coroutine[Any, Any, T] | Deferred[T]) -> T:
     outcome = found[0]
     if isinstance(outcome, Failure):
         outcome.raiseException()
-    return cast(T, outcome)
+    return outcome

@@ -1,0 +1,1 @@
+"""The store: records by key, in tables, in databases; a database for each namespace."""

@@ -1,0 +1,118 @@
+"""Many writes, one fsync: what arrives while a commit is under way goes into the next one, together."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from itertools import chain
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from microd.kernel.errors import Internal, MicroError, Unavailable
+from microd.services.store.backends.sqlite_file import Statement
+from microd.services.store.backends.worker import IWorker
+from microd.services.store.errors import OutOfSpace
+
+#: One transaction holds no more than this many writes, and (but for the last of them) no more bytes.
+MOST_WRITES = 4096
+MOST_BYTES = 16 << 20
+
+Perform = Callable[[Sequence[Statement]], None]
+
+
+class _Write:
+    __slots__ = ("done", "size", "statements")
+
+    def __init__(self, statements: Sequence[Statement], size: int) -> None:
+        self.statements = statements
+        self.size = size
+        self.done: Deferred[None] = Deferred()
+
+
+class GroupCommit:
+    """Collects writes and commits them in the order in which they came.
+
+    The first of a pause waits for the end of the reactor's turn, so that all writes of one turn share a commit.
+
+    @ivar most_waiting: the bytes which may wait; beyond that, writes are refused.
+    """
+
+    def __init__(self, clock: IReactorTime, worker: IWorker, perform: Perform, most_waiting: int) -> None:
+        self._clock = clock
+        self._worker = worker
+        self._perform = perform
+        self._most_waiting = most_waiting
+        self._waiting: list[_Write] = []
+        self._bytes = 0
+        self._busy = False
+        self._drained: Deferred[None] | None = None
+
+    def submit(self, statements: Sequence[Statement], size: int) -> Deferred[None]:
+        """Write; fires once it is on disk, and fails with a L{MicroError} if it is not."""
+        if self._bytes and self._bytes + size > self._most_waiting:
+            raise Unavailable("the store cannot write as fast as it is asked to: try again later")
+        write = _Write(statements, size)
+        self._waiting.append(write)
+        self._bytes += size
+        if not self._busy:
+            self._busy = True
+            self._clock.callLater(0, self._next)
+        return write.done
+
+    async def drain(self) -> None:
+        """Wait until nothing is waiting."""
+        if self._busy:
+            self._drained = Deferred()
+            await self._drained
+
+    def _next(self) -> None:
+        batch = self._take()
+        if not batch:
+            self._busy = False
+            if self._drained is not None:
+                self._drained.callback(None)
+            return
+        self._worker.run(self._commit, batch).addBoth(self._committed, batch)
+
+    def _take(self) -> list[_Write]:
+        count = size = 0
+        for write in self._waiting:
+            if count == MOST_WRITES or size >= MOST_BYTES:
+                break
+            count += 1
+            size += write.size
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        return batch
+
+    def _commit(self, batch: list[_Write]) -> list[MicroError | None]:
+        """In the worker: one transaction; where the disk has no room for it, one for each write that it may have."""
+        try:
+            self._perform(list(chain.from_iterable(write.statements for write in batch)))
+        except sqlite3.Error as error:
+            if len(batch) == 1 or not _is_full(error):
+                return [_refusal(error)] * len(batch)
+            return [outcome for write in batch for outcome in self._commit([write])]
+        return [None] * len(batch)
+
+    def _committed(self, outcomes: list[MicroError | None] | Failure, batch: list[_Write]) -> None:
+        if isinstance(outcomes, Failure):
+            outcomes = [Internal(f"the store could not write: {outcomes.getErrorMessage()}")] * len(batch)
+        self._clock.callLater(0, self._next) if not self._waiting else self._next()
+        for write, outcome in zip(batch, outcomes, strict=True):
+            self._bytes -= write.size
+            if outcome is None:
+                write.done.callback(None)
+            else:
+                write.done.errback(outcome)
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
+
+
+def _refusal(error: sqlite3.Error) -> MicroError:
+    if _is_full(error):
+        return OutOfSpace("the store's disk is full: nothing was written; make room and try again")
+    return Internal(f"the store could not write: {error}")

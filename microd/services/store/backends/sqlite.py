@@ -1,0 +1,180 @@
+"""The embedded store: one SQLite file.
+
+Three connections, so that nobody waits for another: a thread writes, with many writes to a commit; a second thread
+scans; and the reactor's own thread reads single records, which is quicker than asking a thread to.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import time
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from microd.kernel.errors import Internal, MicroError, Unavailable
+from microd.services.store import rules
+from microd.services.store.backends import sqlite_file as file
+from microd.services.store.backends.group_commit import GroupCommit
+from microd.services.store.backends.worker import IWorker, Thread
+from microd.services.store.interface import IStore
+from microd.services.store.model import Drop, Limits, Put, Query, Record
+
+#: Seconds between two looks for expired records, and how many are cleared away in one transaction.
+SWEEP_EVERY = 10.0
+SWEEP_AT_ONCE = 500
+
+
+_Rows = list[tuple[Any, ...]]
+
+
+class SqliteStore(Service, IStore):
+    """Keeps records in one file; acknowledges a write when it is on disk.
+
+    @param reactor: its time (C{IReactorTime}), and its way back from threads (C{IReactorFromThreads}).
+    @param workers: makes a worker of a given name; a thread of its own unless tests say otherwise.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        path: Path,
+        reactor: Any,
+        *,
+        workers: Callable[[Any, str], IWorker] = Thread,
+        now: Callable[[], float] = time,
+        limits: Limits | None = None,
+    ) -> None:
+        self._path = path
+        self._now = now
+        self._limits = limits or Limits()
+        self._writer = workers(reactor, f"{path.name}-writer")
+        self._scanner = workers(reactor, f"{path.name}-scanner")
+        self._commits = GroupCommit(reactor, self._writer, self._perform, self._limits.waiting)
+        self._sweeping = LoopingCall(self._sweep)
+        self._sweeping.clock = reactor
+        self._connections: dict[str, sqlite3.Connection] = {}
+        self._point: sqlite3.Connection | None = None
+
+    def startService(self) -> None:
+        """Open the file, which brings back everything that was acknowledged before."""
+        writing = file.open_file(self._path)
+        self._point = file.connect(self._path)
+        self._connections = {"write": writing, "scan": file.connect(self._path), "point": self._point}
+        self._writer.start()
+        self._scanner.start()
+        super().startService()
+        self._sweeping.start(SWEEP_EVERY, now=False)
+
+    def stopService(self) -> Deferred[None]:
+        """Take no more writes, finish those under way, close the file."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._point is None:
+            return
+        self._point = None
+        self._sweeping.stop()
+        await self._commits.drain()
+        self._writer.stop()
+        self._scanner.stop()
+        for connection in self._connections.values():
+            connection.close()
+
+    async def read_one(self, database: str, table: str, key: str) -> Record | None:
+        rules.check_place(database, table)
+        rules.check_key(key, self._limits)
+        if self._point is None:
+            raise Unavailable("the store is not running")
+        try:
+            row = self._point.execute(file.POINT, (database, table, key)).fetchone()
+        except sqlite3.Error as error:
+            raise Internal(f"the store could not read: {error}") from error
+        if row is None:
+            return None
+        value, expires, metadata = row
+        if expires is not None and expires <= self._now():
+            return None
+        return file.record_from(key, value, expires, metadata)
+
+    async def read(self, database: str, table: str, query: Query) -> Sequence[Record]:
+        rules.check_place(database, table)
+        sql, values = file.selection("key, value, expires, metadata", database, table, query, self._now())
+        rows = await self._scan(sql, values)
+        return [file.record_from(*row) for row in rows]
+
+    async def write(self, database: str, table: str, record: Record) -> None:
+        await self.apply((Put(database, table, record),))
+
+    async def delete(self, database: str, table: str, key: str) -> None:
+        await self.apply((Drop(database, table, key),))
+
+    async def apply(self, acts: Sequence[Put | Drop]) -> None:
+        size = 0
+        for act in acts:
+            size += rules.check_act(act, self._limits)
+        if self._point is None:
+            raise Unavailable("the store is not running")
+        if acts:
+            await self._commits.submit([file.statement_of(act) for act in acts], size)
+
+    async def list(self, database: str, table: str, query: Query) -> Sequence[str]:
+        rules.check_place(database, table)
+        return [
+            key for (key,) in await self._scan(*file.selection("key", database, table, query, self._now()))
+        ]
+
+    async def databases(self) -> Sequence[str]:
+        return [name for (name,) in await self._scan(file.DATABASES, {"now": self._now()})]
+
+    async def tables(self, database: str) -> Sequence[str]:
+        rules.check_place(database, "any")
+        values = {"now": self._now(), "space": database}
+        return [name for (name,) in await self._scan(file.TABLES, values)]
+
+    async def _scan(self, sql: str, values: dict[str, Any]) -> _Rows:
+        if self._point is None:
+            raise Unavailable("the store is not running")
+        try:
+            return await self._scanner.run(self._rows, sql, values)
+        except sqlite3.Error as error:
+            raise Internal(f"the store could not read: {error}") from error
+
+    def _rows(self, sql: str, values: dict[str, Any]) -> _Rows:
+        """In the scanner: the rows, if they fit into an answer."""
+        budget = rules.Budget(self._limits.answer)
+        rows: _Rows = []
+        for row in self._connections["scan"].execute(sql, values):
+            budget.spend(sum(_size(cell) for cell in row))
+            rows.append(row)
+        return rows
+
+    def _perform(self, statements: Sequence[file.Statement]) -> None:
+        """In the writer."""
+        file.perform(self._connections["write"], statements)
+
+    async def _sweep(self) -> None:
+        """Clear expired records away, a few in each commit, among the writes of others."""
+        while self._point is not None:
+            first = self._point.execute(file.FIRST_EXPIRY).fetchone()
+            now = self._now()
+            if first is None or first[0] > now:
+                return
+            try:
+                await self._commits.submit([(file.SWEEP, (now, SWEEP_AT_ONCE))], 0)
+            except MicroError as error:
+                self.log.warn("expired records stay in {path}: {error}", path=str(self._path), error=error)
+                return
+
+
+def _size(cell: object) -> int:
+    if isinstance(cell, str) and not cell.isascii():
+        return len(cell.encode())
+    return len(cell) if isinstance(cell, str | bytes) else 0

@@ -1,0 +1,129 @@
+"""The store on the wire: spec 6.2 and Appendix A. An expiry there is in seconds from now."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from time import time
+
+from microd.kernel.access import require_admin
+from microd.kernel.caller import DEFAULT_NAMESPACE, Caller
+from microd.kernel.endpoint import Endpoint
+from microd.kernel.errors import BadRequest, NotFound
+from microd.services.store.interface import IStore
+from microd.services.store.model import Field, Query, Record
+from microd.wire import store_pb2 as pb
+
+DEFAULT_TABLE = "micro"
+
+#: How many keys one message of C{List} carries.
+KEYS_AT_ONCE = 1000
+
+
+def endpoints(store: IStore, now: Callable[[], float] = time) -> list[Endpoint]:
+    """What the store answers."""
+    wire = StoreWire(store, now)
+    path = "/store.Store/"
+    return [
+        Endpoint(path + "Read", pb.ReadRequest, pb.ReadResponse, wire.read),
+        Endpoint(path + "Write", pb.WriteRequest, pb.WriteResponse, wire.write),
+        Endpoint(path + "Delete", pb.DeleteRequest, pb.DeleteResponse, wire.delete),
+        Endpoint(path + "List", pb.ListRequest, pb.ListResponse, wire.list, server_streaming=True),
+        Endpoint(path + "Databases", pb.DatabasesRequest, pb.DatabasesResponse, wire.databases),
+        Endpoint(path + "Tables", pb.TablesRequest, pb.TablesResponse, wire.tables),
+    ]
+
+
+class StoreWire:
+    """Turns messages into questions to the store, and its answers into messages."""
+
+    def __init__(self, store: IStore, now: Callable[[], float]) -> None:
+        self._store = store
+        self._now = now
+
+    async def read(self, request: pb.ReadRequest, caller: Caller) -> pb.ReadResponse:
+        options = request.options
+        database, table = _place(options.database, options.table, caller)
+        key = request.key
+        if options.prefix or options.suffix:
+            query = Query(
+                prefix=key if options.prefix else "",
+                suffix=key if options.suffix else "",
+                descending=options.order == "desc",
+                limit=options.limit,
+                offset=options.offset,
+            )
+            records = await self._store.read(database, table, query)
+            return pb.ReadResponse(records=[self._message_from(record) for record in records])
+        found = await self._store.read_one(database, table, key)
+        if found is None:
+            raise NotFound("not found")
+        return pb.ReadResponse(records=(self._message_from(found),))
+
+    async def write(self, request: pb.WriteRequest, caller: Caller) -> pb.WriteResponse:
+        database, table = _place(request.options.database, request.options.table, caller)
+        if not request.HasField("record"):
+            raise BadRequest("no record specified")
+        if not request.record.key:
+            raise BadRequest("key required")
+        await self._store.write(database, table, self._record_from(request.record))
+        return pb.WriteResponse()
+
+    async def delete(self, request: pb.DeleteRequest, caller: Caller) -> pb.DeleteResponse:
+        database, table = _place(request.options.database, request.options.table, caller)
+        await self._store.delete(database, table, request.key)
+        return pb.DeleteResponse()
+
+    async def list(self, request: pb.ListRequest, caller: Caller) -> AsyncIterator[pb.ListResponse]:
+        options = request.options
+        database, table = _place(options.database, options.table, caller)
+        left = options.limit or None
+        query = Query(options.prefix, options.suffix, options.order == "desc", offset=options.offset)
+        first = True
+        while True:
+            most = KEYS_AT_ONCE if left is None else min(left, KEYS_AT_ONCE)
+            query = Query(query.prefix, query.suffix, query.descending, most, query.offset, query.after)
+            keys = await self._store.list(database, table, query)
+            if keys or first:
+                yield pb.ListResponse(keys=keys)
+            left = None if left is None else left - len(keys)
+            if len(keys) < most or left == 0:
+                return
+            first = False
+            query = Query(query.prefix, query.suffix, query.descending, after=keys[-1])
+
+    async def databases(self, request: pb.DatabasesRequest, caller: Caller) -> pb.DatabasesResponse:
+        require_admin(caller, DEFAULT_NAMESPACE)
+        return pb.DatabasesResponse(databases=await self._store.databases())
+
+    async def tables(self, request: pb.TablesRequest, caller: Caller) -> pb.TablesResponse:
+        database = request.database or DEFAULT_NAMESPACE
+        require_admin(caller, database)
+        return pb.TablesResponse(tables=await self._store.tables(database))
+
+    def _message_from(self, record: Record) -> pb.Record:
+        message = pb.Record(key=record.key, value=record.value)
+        if record.expiry is not None:
+            # Zero would say that it stays.
+            message.expiry = max(1, int(record.expiry - self._now()))
+        for name, said in record.metadata.items():
+            message.metadata[name].type = said.type
+            message.metadata[name].value = said.value
+        return message
+
+    def _record_from(self, message: pb.Record) -> Record:
+        seconds = message.expiry
+        if seconds < 0:
+            raise BadRequest("a record's expiry is in the past")
+        return Record(
+            message.key,
+            message.value,
+            self._now() + seconds if seconds else None,
+            {name: Field(said.type or "string", said.value) for name, said in message.metadata.items()},
+        )
+
+
+def _place(database: str, table: str, caller: Caller) -> tuple[str, str]:
+    """Where the caller, who must administer the namespace, wants to go."""
+    namespace = database or DEFAULT_NAMESPACE
+    require_admin(caller, namespace)
+    return namespace, table or DEFAULT_TABLE

@@ -1,0 +1,195 @@
+"""The store's answers, and who may ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from microd.kernel.caller import Account, Caller
+from microd.kernel.errors import BadRequest, Forbidden, NotFound, Unauthorized
+from microd.services.store import rpc
+from microd.services.store.backends.memory import MemoryStore
+from microd.testing.outcome import done
+from microd.wire import store_pb2 as pb
+
+ADMIN = Caller(Account("ann", "user", "micro", scopes=("admin",)))
+MEMBER = Caller(Account("bob", "user", "acme"))
+OWN_SERVICE = Caller(Account("svc", "service", "acme", scopes=("service",)))
+NOBODY = Caller()
+
+
+class Wire:
+    """Asks the store's endpoints by name."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        store = MemoryStore(now=lambda: self.time)
+        self.endpoints = {each.name: each for each in rpc.endpoints(store, now=lambda: self.time)}
+
+    def ask(self, name: str, request: object, caller: Caller = ADMIN) -> Any:
+        return done(self.endpoints["Store." + name].handler(request, caller))
+
+    def messages(self, request: pb.ListRequest, caller: Caller = ADMIN) -> list[pb.ListResponse]:
+        async def collect() -> list[pb.ListResponse]:
+            return [each async for each in self.endpoints["Store.List"].handler(request, caller)]
+
+        return done(collect())
+
+    def put(self, key: str, **more: Any) -> None:
+        self.ask("Write", pb.WriteRequest(record=pb.Record(key=key, value=b"v", **more)))
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+def test_round_trip(wire: Wire) -> None:
+    """A record comes back with its metadata, typed, and with its expiry in the seconds that are left."""
+    record = pb.Record(key="k", value=b"\x00v", expiry=60)
+    record.metadata["a"].type = "int"
+    record.metadata["a"].value = "7"
+    record.metadata["b"].value = "x"
+    wire.ask("Write", pb.WriteRequest(record=record))
+    wire.time += 20.5
+    (found,) = wire.ask("Read", pb.ReadRequest(key="k")).records
+    assert (found.key, found.value, found.expiry) == ("k", b"\x00v", 39)
+    assert found.metadata["a"] == pb.Field(type="int", value="7")
+    assert found.metadata["b"] == pb.Field(type="string", value="x")
+
+
+def test_expiry(wire: Wire) -> None:
+    """A living record never says 0, which would mean forever; an expired one is 404; one without says 0."""
+    wire.put("k", expiry=10)
+    wire.put("stays")
+    wire.time += 9.5
+    assert wire.ask("Read", pb.ReadRequest(key="k")).records[0].expiry == 1
+    assert wire.ask("Read", pb.ReadRequest(key="stays")).records[0].expiry == 0
+    wire.time += 1
+    with pytest.raises(NotFound, match=r"^not found$"):
+        wire.ask("Read", pb.ReadRequest(key="k"))
+
+
+def test_missing(wire: Wire) -> None:
+    """An exact key that is not there is a 404; a prefix without a match is an empty answer."""
+    with pytest.raises(NotFound, match=r"^not found$"):
+        wire.ask("Read", pb.ReadRequest(key="k"))
+    assert not wire.ask("Read", pb.ReadRequest(key="k", options=pb.ReadOptions(prefix=True))).records
+
+
+def test_scan(wire: Wire) -> None:
+    """Prefix, suffix, order, offset and limit reach the store."""
+    for key in ("aa", "ab", "ba", "aba"):
+        wire.put(key)
+
+    def keys(key: str, **options: Any) -> list[str]:
+        answer = wire.ask("Read", pb.ReadRequest(key=key, options=pb.ReadOptions(**options)))
+        return [record.key for record in answer.records]
+
+    assert keys("a", prefix=True) == ["aa", "ab", "aba"]
+    assert keys("a", suffix=True) == ["aa", "aba", "ba"]
+    assert keys("a", prefix=True, suffix=True) == ["aa", "aba"]
+    assert keys("a", prefix=True, order="desc", limit=2) == ["aba", "ab"]
+    assert keys("a", prefix=True, order="whatever", offset=1, limit=1) == ["ab"]
+    assert keys("", prefix=True) == ["aa", "ab", "aba", "ba"]
+    assert keys("aa", limit=5, offset=9) == ["aa"]
+
+
+def test_delete(wire: Wire) -> None:
+    """A deleted record is gone; deleting what is not there is no error."""
+    wire.put("k")
+    wire.ask("Delete", pb.DeleteRequest(key="k"))
+    wire.ask("Delete", pb.DeleteRequest(key="k"))
+    with pytest.raises(NotFound):
+        wire.ask("Read", pb.ReadRequest(key="k"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        (pb.WriteRequest(), "no record specified"),
+        (pb.WriteRequest(record=pb.Record(value=b"v")), "key required"),
+        (pb.WriteRequest(record=pb.Record(key="k", expiry=-1)), "past"),
+        (pb.WriteRequest(record=pb.Record(key="k"), options=pb.WriteOptions(table="..")), r"\.\."),
+    ],
+)
+def test_bad_write(wire: Wire, request_: pb.WriteRequest, says: str) -> None:
+    """A write that cannot be meant is a 400 with the reason."""
+    with pytest.raises(BadRequest, match=says):
+        wire.ask("Write", request_)
+
+
+def test_list_in_pieces(wire: Wire) -> None:
+    """Many keys come in several messages, each once and in order; none at all come as one empty message."""
+    assert wire.messages(pb.ListRequest()) == [pb.ListResponse()]
+    want = [f"k{number:05}" for number in range(2500)]
+    for key in want:
+        wire.put(key)
+    answers = wire.messages(pb.ListRequest())
+    assert [len(answer.keys) for answer in answers] == [1000, 1000, 500]
+    assert [key for answer in answers for key in answer.keys] == want
+
+
+@pytest.mark.parametrize(
+    ("options", "first", "last", "count"),
+    [
+        ({"limit": 1500}, "k00000", "k01499", 1500),
+        ({"limit": 1000}, "k00000", "k00999", 1000),
+        ({"offset": 400}, "k00400", "k01999", 1600),
+        ({"offset": 400, "limit": 1500, "order": "desc"}, "k01599", "k00100", 1500),
+        ({"prefix": "k01"}, "k01000", "k01999", 1000),
+        ({"suffix": "7"}, "k00007", "k01997", 200),
+    ],
+)
+def test_list_options(wire: Wire, options: dict[str, Any], first: str, last: str, count: int) -> None:
+    """Limit, offset, order, prefix and suffix hold for all pieces together."""
+    for number in range(2000):
+        wire.put(f"k{number:05}")
+    answers = wire.messages(pb.ListRequest(options=pb.ListOptions(**options)))
+    keys = [key for answer in answers for key in answer.keys]
+    assert (keys[0], keys[-1], len(keys)) == (first, last, count)
+    assert len(set(keys)) == count
+
+
+def test_namespaces(wire: Wire) -> None:
+    """A database is its namespace's: another's records are not seen, and not to be asked for."""
+    acme = pb.WriteOptions(database="acme")
+    wire.ask("Write", pb.WriteRequest(record=pb.Record(key="k"), options=acme), OWN_SERVICE)
+    with pytest.raises(NotFound):
+        wire.ask("Read", pb.ReadRequest(key="k"))
+    answer = wire.ask("Read", pb.ReadRequest(key="k", options=pb.ReadOptions(database="acme")), ADMIN)
+    assert answer.records[0].key == "k"
+    assert list(wire.ask("Databases", pb.DatabasesRequest()).databases) == ["acme"]
+    assert list(wire.ask("Tables", pb.TablesRequest(database="acme"), OWN_SERVICE).tables) == ["micro"]
+
+
+ACME = {
+    "Read": pb.ReadRequest(key="k", options=pb.ReadOptions(database="acme")),
+    "Write": pb.WriteRequest(record=pb.Record(key="k"), options=pb.WriteOptions(database="acme")),
+    "Delete": pb.DeleteRequest(key="k", options=pb.DeleteOptions(database="acme")),
+    "Tables": pb.TablesRequest(database="acme"),
+}
+
+
+@pytest.mark.parametrize("name", ACME)
+def test_refused(wire: Wire, name: str) -> None:
+    """Each call takes an admin or a service of the database's namespace."""
+    with pytest.raises(Unauthorized, match="an account is required"):
+        wire.ask(name, ACME[name], NOBODY)
+    with pytest.raises(Forbidden):
+        wire.ask(name, ACME[name], MEMBER)
+    with pytest.raises(Forbidden, match="access denied to namespace"):
+        wire.ask(name, ACME[name], Caller(Account("eve", "service", "evil", scopes=("service",))))
+
+
+def test_refused_list(wire: Wire) -> None:
+    """So does List, before its first message."""
+    with pytest.raises(Forbidden):
+        wire.messages(pb.ListRequest(options=pb.ListOptions(database="acme")), MEMBER)
+
+
+def test_databases_are_the_platforms(wire: Wire) -> None:
+    """Only the platform's admins and services see which databases there are."""
+    with pytest.raises(Forbidden):
+        wire.ask("Databases", pb.DatabasesRequest(), OWN_SERVICE)

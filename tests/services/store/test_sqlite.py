@@ -1,0 +1,272 @@
+"""What is SQLite's own: group commit, durability, clearing away, full disks."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from microd.kernel.errors import Unavailable
+from microd.services.store.backends import sqlite as subject
+from microd.services.store.backends.sqlite import SqliteStore
+from microd.services.store.backends.worker import IWorker
+from microd.services.store.errors import OutOfSpace
+from microd.services.store.model import Limits, Query, Record
+from microd.testing.outcome import StillWaitingError, done
+
+
+class Held(IWorker):
+    """A worker that does what it was asked when the test says so; by itself where C{held} is not set."""
+
+    def __init__(self) -> None:
+        self.held = False
+        self.asked: list[Callable[[], None]] = []
+
+    def start(self) -> None:
+        pass
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        outcome: Deferred[Any] = Deferred()
+
+        def work() -> None:
+            Deferred.fromCoroutine(self._call(function, arguments)).chainDeferred(outcome)
+
+        self.asked.append(work)
+        if not self.held:
+            self.release()
+        return outcome
+
+    async def _call(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        return function(*arguments)
+
+    def release(self) -> None:
+        asked, self.asked = self.asked, []
+        for work in asked:
+            work()
+
+    def stop(self) -> None:
+        pass
+
+
+class Bench:
+    """A store over a file, its clock and its writer."""
+
+    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.workers: dict[str, Held] = {}
+        self.store = SqliteStore(
+            path, self.clock, workers=self._worker, now=self.clock.seconds, limits=limits
+        )
+        self.store.startService()
+        self.writer = self.workers[f"{path.name}-writer"]
+        self.commits = 0
+        perform = self.store._commits._perform
+
+        def counted(statements: Any) -> None:
+            self.commits += 1
+            perform(statements)
+
+        self.store._commits._perform = counted
+
+    def _worker(self, _: object, name: str) -> Held:
+        return self.workers.setdefault(name, Held())
+
+    def begin(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+        return Deferred.fromCoroutine(coroutine)
+
+    def do(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        deferred = self.begin(coroutine)
+        self.clock.advance(0)
+        return done(deferred)
+
+    def put(self, key: str, value: bytes = b"v", expiry: float | None = None) -> Deferred[None]:
+        return self.begin(self.store.write("micro", "t", Record(key, value, expiry)))
+
+    def stop(self) -> None:
+        self.writer.held = False
+        self.writer.release()
+        stopping = self.store.stopService()
+        for _ in range(3):
+            self.clock.advance(0)
+        done(stopping)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path / "store.db")
+    yield bench
+    bench.stop()
+
+
+def test_not_before_durable(bench: Bench) -> None:
+    """A write is not acknowledged, nor read back, before its commit has returned."""
+    bench.writer.held = True
+    writing = bench.put("k")
+    bench.clock.advance(0)
+    with pytest.raises(StillWaitingError):
+        done(writing)
+    assert bench.do(bench.store.read_one("micro", "t", "k")) is None
+    bench.writer.release()
+    assert bench.do(bench.store.read_one("micro", "t", "k")).value == b"v"
+
+
+def test_synced(bench: Bench) -> None:
+    """The connection that writes waits for the disk at each commit, and logs ahead."""
+    connection = bench.store._connections["write"]
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_group_commit(bench: Bench) -> None:
+    """Writes of one turn share a commit, and so do all that come while one is under way."""
+    first = [bench.put(f"a{number}") for number in range(50)]
+    bench.writer.held = True
+    bench.clock.advance(0)
+    second = [bench.put(f"b{number}") for number in range(50)]
+    bench.clock.advance(0)
+    bench.writer.release()
+    bench.clock.advance(0)
+    bench.writer.release()
+    for writing in [*first, *second]:
+        done(writing)
+    assert bench.commits == 2
+
+
+def test_order(bench: Bench) -> None:
+    """Writes and deletions of one key take effect in the order in which they were asked for."""
+    bench.put("k", b"1")
+    bench.begin(bench.store.delete("micro", "t", "k"))
+    bench.put("k", b"2")
+    bench.put("j", b"1")
+    bench.begin(bench.store.delete("micro", "t", "j"))
+    bench.clock.advance(0)
+    assert bench.commits == 1
+    assert bench.do(bench.store.read_one("micro", "t", "k")).value == b"2"
+    assert bench.do(bench.store.read_one("micro", "t", "j")) is None
+
+
+def test_survives(tmp_path: Path) -> None:
+    """What was written is there after a stop and a start, even if it was still waiting when the stop came."""
+    path = tmp_path / "store.db"
+    before = Bench(path)
+    writing = before.put("k")
+    before.stop()
+    done(writing)
+    after = Bench(path)
+    assert after.do(after.store.read_one("micro", "t", "k")).value == b"v"
+    after.stop()
+
+
+def test_stopped(tmp_path: Path) -> None:
+    """A stopped store refuses, and says so."""
+    bench = Bench(tmp_path / "store.db")
+    bench.stop()
+    with pytest.raises(Unavailable):
+        bench.do(bench.store.read_one("micro", "t", "k"))
+    with pytest.raises(Unavailable):
+        bench.do(bench.store.read("micro", "t", Query()))
+    with pytest.raises(Unavailable):
+        bench.do(bench.store.write("micro", "t", Record("k", b"")))
+
+
+def test_private(tmp_path: Path) -> None:
+    """The file, and the log beside it, are nobody else's to read."""
+    bench = Bench(tmp_path / "new" / "store.db")
+    bench.do(bench.store.write("micro", "t", Record("k", b"")))
+    modes = {stat.S_IMODE(each.stat().st_mode) for each in (tmp_path / "new").iterdir()}
+    assert modes == {0o600}
+    bench.stop()
+
+
+def test_full(bench: Bench) -> None:
+    """A full disk fails the write which does not fit, with words for it, and none of those beside it."""
+    connection = bench.store._connections["write"]
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages + 4}")
+    small, large, other = bench.put("small"), bench.put("large", b"v" * 1_000_000), bench.put("other")
+    bench.clock.advance(0)
+    done(small)
+    done(other)
+    with pytest.raises(OutOfSpace, match="disk is full"):
+        done(large)
+    assert list(bench.do(bench.store.list("micro", "t", Query()))) == ["other", "small"]
+    connection.execute("PRAGMA max_page_count = 1000000")
+    bench.do(bench.store.write("micro", "t", Record("large", b"v" * 1_000_000)))
+
+
+def test_failed_commit(bench: Bench) -> None:
+    """A commit that fails fails its own writes, and not those of the next one."""
+
+    def broken(statements: Any) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    perform = bench.store._commits._perform
+    bench.store._commits._perform = broken
+    first = bench.put("a")
+    bench.clock.advance(0)
+    with pytest.raises(Exception, match="disk I/O error"):
+        done(first)
+    bench.store._commits._perform = perform
+    second = bench.put("b")
+    bench.clock.advance(0)
+    done(second)
+    assert list(bench.do(bench.store.list("micro", "t", Query()))) == ["b"]
+
+
+def test_backlog(tmp_path: Path) -> None:
+    """Who writes faster than the disk is refused before memory runs out, and served again afterwards."""
+    bench = Bench(tmp_path / "store.db", Limits(waiting=1000))
+    bench.writer.held = True
+    first = bench.put("a", b"v" * 900)
+    bench.clock.advance(0)
+    with pytest.raises(Unavailable, match="as fast"):
+        done(bench.put("b", b"v" * 900))
+    bench.writer.release()
+    done(first)
+    bench.writer.held = False
+    bench.clock.advance(0)
+    bench.do(bench.store.write("micro", "t", Record("b", b"v" * 900)))
+    bench.stop()
+
+
+def test_sweep(bench: Bench) -> None:
+    """Expired records are cleared away, a few in each commit, and none that lives."""
+    for number in range(1200):
+        bench.put(f"k{number}", expiry=bench.clock.seconds() + 5)
+    bench.put("stays")
+    bench.put("later", expiry=bench.clock.seconds() + 500)
+    bench.clock.advance(0)
+    bench.commits = 0
+    for _ in range(10):
+        bench.clock.advance(subject.SWEEP_EVERY / 2)
+    rows = bench.store._connections["point"].execute("SELECT key FROM record").fetchall()
+    assert rows == [("later",), ("stays",)]
+    assert bench.commits == 3
+
+
+def test_cancelled(bench: Bench) -> None:
+    """A writer who went away does not disturb those who wait with it."""
+    gone, other = bench.put("gone"), bench.put("other")
+    gone.addErrback(lambda failure: None)
+    gone.cancel()
+    bench.clock.advance(0)
+    done(other)
+    assert list(bench.do(bench.store.list("micro", "t", Query()))) == ["gone", "other"]
+
+
+def test_later_release(tmp_path: Path) -> None:
+    """A file of a later release is refused, not misread."""
+    path = tmp_path / "store.db"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    store = SqliteStore(path, Clock(), workers=lambda _, name: Held())
+    with pytest.raises(RuntimeError, match="later release"):
+        store.startService()
