@@ -1,0 +1,1 @@
+"""The runtime: services, from their source to their processes."""

@@ -1,0 +1,1 @@
+"""Where services can run."""

@@ -1,0 +1,128 @@
+"""Programs of this machine, each under a keeper of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
+from twisted.internet.interfaces import IProcessTransport, IReactorProcess
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from microd.services.runtime.backends.local import keeper
+from microd.services.runtime.backends.local.orphans import MARK, end_marked
+from microd.services.runtime.interface import Launcher, Process
+from microd.services.runtime.model import Exit
+
+_STREAMS = {1: "stdout", 2: "stderr"}
+
+
+class KeptLauncher(Launcher):
+    """Starts programs through C{reactor.spawnProcess}, so that none outlives this daemon.
+
+    @param sweep: ends what a keeper left behind when it was itself killed, by the mark in the environment.
+    """
+
+    def __init__(self, reactor: IReactorProcess, sweep: Callable[[str], int] = end_marked) -> None:
+        self._reactor = reactor
+        self._sweep = sweep
+
+    def launch(
+        self,
+        command: Sequence[str],
+        folder: str,
+        environment: Mapping[str, str],
+        wrote: Callable[[str, bytes], None],
+    ) -> Process:
+        protocol = KeptProcess(wrote, environment.get(MARK, ""), self._sweep)
+        script = str(Path(keeper.__file__).resolve())
+        arguments = [sys.executable, "-I", "-S", script, str(os.getpid()), folder, *command]
+        null = os.open(os.devnull, os.O_RDONLY)
+        try:
+            # No folder and no user here, so that Twisted can use posix_spawn: a fork would copy the daemon's tables.
+            self._reactor.spawnProcess(
+                protocol,
+                sys.executable.encode(),
+                [os.fsencode(word) for word in arguments],
+                {os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
+                childFDs={0: null, 1: "r", 2: "r", keeper.REPORT: "r"},
+            )
+        finally:
+            os.close(null)
+        return protocol
+
+    def sweep(self, mark: str) -> int:
+        return self._sweep(mark)
+
+
+class KeptProcess(ProcessProtocol, Process):
+    """One program, as its keeper reports of it."""
+
+    log = Logger()
+
+    def __init__(self, wrote: Callable[[str, bytes], None], mark: str, sweep: Callable[[str], int]) -> None:
+        self._wrote = wrote
+        self._mark = mark
+        self._sweep = sweep
+        self._report = b""
+        self._exit: Exit | None = None
+        self._pid: int | None = None
+        self._ended: Deferred[Exit] = Deferred()
+
+    @property
+    def pid(self) -> int | None:
+        return self._pid
+
+    @property
+    def ended(self) -> Deferred[Exit]:
+        return self._ended
+
+    def stop(self) -> None:
+        self._signal("TERM")
+
+    def kill(self) -> None:
+        self._signal(int(keeper.NOW))
+
+    def _signal(self, signal: str | int) -> None:
+        with contextlib.suppress(ProcessExitedAlready):
+            cast(IProcessTransport, self.transport).signalProcess(cast(str, signal))
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        if childFD != keeper.REPORT:
+            self._wrote(_STREAMS[childFD], data)
+            return
+        *lines, self._report = (self._report + data).split(b"\n")
+        for line in lines:
+            word, _, number = line.partition(b" ")
+            if word == b"pid":
+                self._pid = int(number)
+            elif word == b"exit":
+                self._exit = Exit(code=int(number))
+            elif word == b"signal":
+                self._exit = Exit(signal=int(number))
+
+    def processExited(self, reason: Failure) -> None:
+        """The keeper is gone. What it left, if anything, may hold our pipes open: end that at once."""
+        if isinstance(reason.value, ProcessDone) or not self._mark:
+            return
+        left = self._sweep(self._mark)
+        self.log.warn("a keeper ended before its program: {left} processes were killed", left=left)
+
+    def processEnded(self, reason: Failure) -> None:
+        outcome = self._exit
+        if outcome is None:
+            outcome = Exit(cause=_unreported(reason))
+        self._ended.callback(outcome)
+
+
+def _unreported(reason: Failure) -> str:
+    if isinstance(reason.value, ProcessTerminated):
+        return f"its keeper {Exit(reason.value.exitCode, reason.value.signal)}"
+    return "its keeper ended without a word"

@@ -1,0 +1,288 @@
+"""Virtualenvs for the services which ask for packages.
+
+One is made for each distinct wish (the text of the requirements, the interpreter, this installation) and shared by all
+services that have it. It sees the daemon's own packages behind its own, so that C{import microd} works without
+installing it again. A folder counts once the file C{complete} is in it; a build which failed leaves none, and the next
+attempt begins anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import site
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+import microd
+from microd.kernel.errors import BadRequest
+from microd.services.runtime.backends.local.orphans import MARK
+from microd.services.runtime.interface import InThread, Launcher, LogSink, Process
+from microd.services.runtime.model import Limits
+
+_COMPLETE = "complete"
+_INCLUDED = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)", re.MULTILINE)
+#: A requirement which is a folder: then its content matters as well, and nobody else can share the result.
+_LOCAL = re.compile(r"^\s*(?:-e\b|--editable\b|\.|/|file:|[^#]*@\s*file:)", re.MULTILINE)
+_SOMETHING = re.compile(r"^\s*[^#\s]", re.MULTILINE)
+
+
+class BuildFailed(Exception):
+    """The virtualenv could not be made; the service's log says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A Python which services can run with.
+
+    @ivar programs: the folder of its scripts.
+    @ivar build: the key of its virtualenv; empty for the daemon's own.
+    """
+
+    python: str
+    programs: str
+    build: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A virtualenv to be made.
+
+    @ivar folder: where the packages are asked for; relative paths start there.
+    @ivar arguments: what C{pip install} is told.
+    """
+
+    key: str
+    folder: Path
+    arguments: tuple[str, ...]
+
+
+def own_interpreter() -> Interpreter:
+    """The one that runs the daemon."""
+    return Interpreter(sys.executable, str(Path(sys.executable).parent))
+
+
+def own_packages() -> tuple[str, ...]:
+    """The folders which the daemon's own packages come from."""
+    found = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    found += site.getsitepackages()
+    found.append(str(Path(microd.__file__).resolve().parents[1]))
+    return tuple(dict.fromkeys(path for path in found if Path(path).is_dir()))
+
+
+def read_recipe(folder: Path, root: Path) -> Recipe | None:
+    """What a service in C{folder} asks for; None for one which is content with the daemon's own packages.
+
+    @raise BadRequest: it asks in a way that we cannot understand.
+    """
+    for place in dict.fromkeys((folder, root)):
+        listed, project = place / "requirements.txt", place / "pyproject.toml"
+        if listed.is_file():
+            text = _with_included(listed, root, set())
+            if _SOMETHING.search(text) is None:
+                return None
+            own = str(place) if _LOCAL.search(text) else ""
+            return Recipe(_key(text, own), place, ("-r", str(listed)))
+        if project.is_file():
+            wanted = _dependencies(project)
+            return Recipe(_key("\n".join(wanted), ""), place, ("--", *wanted)) if wanted else None
+    return None
+
+
+def _with_included(file: Path, root: Path, seen: set[Path]) -> str:
+    """A requirements file, and all those which it names."""
+    file = file.resolve()
+    if file in seen or not file.is_relative_to(root.resolve()) or not file.is_file():
+        return ""
+    seen.add(file)
+    text = file.read_text(errors="replace")
+    return text + "".join(
+        f"\n{_with_included(file.parent / other, root, seen)}" for other in _INCLUDED.findall(text)
+    )
+
+
+def _dependencies(project: Path) -> list[str]:
+    try:
+        found = tomllib.loads(project.read_text()).get("project", {})
+        wanted = found.get("dependencies", [])
+        dynamic = found.get("dynamic", [])
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError) as error:
+        raise BadRequest(f"pyproject.toml cannot be read: {error}") from error
+    if not isinstance(wanted, list) or not all(isinstance(one, str) for one in wanted):
+        raise BadRequest("pyproject.toml: project.dependencies must be a list of strings")
+    if "dependencies" in dynamic:
+        raise BadRequest("pyproject.toml: dependencies are dynamic; list them, or add a requirements.txt")
+    return wanted
+
+
+def _key(text: str, own: str) -> str:
+    facts = (text, own, sys.executable, sys.version, microd.__version__, *own_packages())
+    return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]
+
+
+class _Build:
+    """One that is being made, and those who wait for it.
+
+    @ivar abandoned: nobody waited any more and it is being ended; who comes now must begin anew afterwards.
+    """
+
+    def __init__(self) -> None:
+        self.logs: list[LogSink] = []
+        self.process: Process | None = None
+        self.work: Deferred[None] | None = None
+        self.abandoned = False
+        self._waiting: list[Deferred[None]] = []
+
+    def join(self, log: LogSink) -> Deferred[None]:
+        """Fires when the build is over, with L{BuildFailed} if it went wrong."""
+        self.logs.append(log)
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
+
+    def leave(self, waiting: Deferred[None]) -> None:
+        """Wait no more; the last one ends the build."""
+        if waiting in self._waiting:
+            self._waiting.remove(waiting)
+        if self._waiting:
+            return
+        self.abandoned = True
+        if self.process is not None:
+            self.process.kill()
+        elif self.work is not None:
+            self.work.cancel()
+
+    def end(self, failure: Failure | None) -> None:
+        """Tell everybody."""
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if failure is None or self.abandoned:
+                each.callback(None)
+            else:
+                each.errback(BuildFailed(failure.getErrorMessage()))
+
+
+class Venvs:
+    """The virtualenvs below one folder.
+
+    @param environment: what the programs that build see.
+    @param mark: for the environment, so that no build outlives its keeper either.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        folder: Path,
+        clock: IReactorTime,
+        launcher: Launcher,
+        limits: Limits,
+        in_thread: InThread,
+        environment: Mapping[str, str],
+        mark: str,
+    ) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._launcher = launcher
+        self._limits = limits
+        self._in_thread = in_thread
+        self._environment = {
+            **environment,
+            "PIP_NO_INPUT": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            MARK: mark,
+        }
+        self._builds: dict[str, _Build] = {}
+
+    def ready(self, recipe: Recipe) -> Interpreter | None:
+        """The interpreter of a virtualenv which is there already."""
+        home = self._folder / recipe.key
+        if not (home / _COMPLETE).exists():
+            return None
+        os.utime(home / _COMPLETE)
+        return Interpreter(str(home / "bin" / "python"), str(home / "bin"), recipe.key)
+
+    async def build(self, recipe: Recipe, log: LogSink) -> Interpreter:
+        """Make one, or wait for the one that is being made; its output goes to C{log}.
+
+        Cancelling leaves the build to the others who wait for it, or ends it with the last of them.
+
+        @raise BuildFailed: it cannot be made.
+        """
+        while (found := self.ready(recipe)) is None:
+            build = self._builds.get(recipe.key)
+            if build is None:
+                build = _Build()
+                waiting = build.join(log)
+                self._builds[recipe.key] = build
+                build.work = Deferred.fromCoroutine(self._make(recipe, build))
+                build.work.addBoth(self._made, recipe.key, build)
+            else:
+                waiting = build.join(log)
+            try:
+                await waiting
+            except CancelledError:
+                build.leave(waiting)
+                raise
+            finally:
+                build.logs.remove(log)
+        return found
+
+    def prune(self, now: float) -> None:
+        """Remove what was cut short, and what nobody has used for long; at the start, when nothing is being made."""
+        oldest = now - self._limits.log_days * 86400.0
+        if not self._folder.is_dir():
+            return
+        for home in self._folder.iterdir():
+            mark = home / _COMPLETE
+            if not mark.exists() or mark.stat().st_mtime < oldest:
+                shutil.rmtree(home, ignore_errors=True)
+
+    def _made(self, outcome: object, key: str, build: _Build) -> None:
+        del self._builds[key]
+        failure = outcome if isinstance(outcome, Failure) else None
+        if failure is not None and not failure.check(BuildFailed, CancelledError):
+            self.log.failure("building {key}", failure, key=key)
+        build.end(failure)
+
+    async def _make(self, recipe: Recipe, build: _Build) -> None:
+        home = self._folder / recipe.key
+        await self._in_thread(lambda: shutil.rmtree(home, ignore_errors=True))
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await self._run(build, (sys.executable, "-m", "venv", str(home)), recipe.folder)
+        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        packages = home / "lib" / version / "site-packages"
+        # addsitedir, unlike a plain path, also obeys the .pth files there: an editable installation consists of one.
+        lines = (f"import site; site.addsitedir({path!r})\n" for path in own_packages())
+        (packages / "_microd.pth").write_text("".join(lines))
+        await self._run(
+            build, (str(home / "bin" / "python"), "-m", "pip", "install", *recipe.arguments), recipe.folder
+        )
+        (home / _COMPLETE).touch()
+
+    async def _run(self, build: _Build, command: tuple[str, ...], folder: Path) -> None:
+        def wrote(stream: str, data: bytes) -> None:
+            for log in build.logs:
+                log.write("build", data)
+
+        process = self._launcher.launch(command, str(folder), self._environment, wrote)
+        build.process = process
+        limit = self._clock.callLater(self._limits.build, process.kill)
+        try:
+            outcome = await process.ended
+        finally:
+            build.process = None
+            if limit.active():
+                limit.cancel()
+        if not outcome.clean:
+            raise BuildFailed(f"installing its packages failed: {command[2]} {outcome}")

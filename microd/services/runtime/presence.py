@@ -1,0 +1,92 @@
+"""Which processes the registry knows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from microd.kernel.errors import MicroError
+from microd.services.registry.model import EVERYWHERE, Node, Service
+from microd.services.runtime.interface import Registrations
+from microd.services.runtime.model import Key
+
+#: Seconds before the registry is asked again, after it cut us off.
+_AGAIN = 1.0
+
+
+class Observer(Protocol):
+    """Who wants to know."""
+
+    def watched(self) -> Collection[Key]:
+        """The services in question."""
+
+    def seen(self, key: Key, processes: Collection[str], anonymous: Collection[str]) -> None:
+        """All nodes of a service that are known: the processes they run in, and the ids of those which do not say."""
+
+
+class Presence:
+    """Reads the registry's changes and tells of them, until it is stopped."""
+
+    log = Logger()
+
+    def __init__(self, registry: Registrations, clock: IReactorTime, observer: Observer) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._observer = observer
+        self._work: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Begin; what is registered already is told first."""
+        self._work = Deferred.fromCoroutine(self._run())
+        self._work.addErrback(self._broke)
+
+    def stop(self) -> None:
+        """End."""
+        if self._work is not None:
+            self._work.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._read()
+            except MicroError as error:
+                # We fell behind, or the registry is stopping: then we are about to be stopped, too.
+                self.log.info("watching the registry anew: {reason}", reason=str(error))
+            await deferLater(self._clock, _AGAIN)
+
+    async def _read(self) -> None:
+        changes = self._registry.watch(EVERYWHERE)
+        try:
+            self._tell_all(await self._registry.list(EVERYWHERE))
+            async for change in changes:
+                gone = change.action == "delete"
+                self._tell(change.namespace, change.service, () if gone else change.service.nodes)
+        finally:
+            changes.close()
+
+    def _tell_all(self, services: Sequence[Service]) -> None:
+        there = {_key(service.metadata.get("domain", ""), service) for service in services}
+        for key in self._observer.watched():
+            if key not in there:
+                self._observer.seen(key, (), ())
+        for service in services:
+            self._tell(service.metadata.get("domain", ""), service, service.nodes)
+
+    def _tell(self, namespace: str, service: Service, nodes: Sequence[Node]) -> None:
+        processes = {node.metadata["process"] for node in nodes if node.metadata.get("process")}
+        anonymous = {node.id for node in nodes if not node.metadata.get("process")}
+        self._observer.seen(_key(namespace, service), processes, anonymous)
+
+    def _broke(self, failure: Failure) -> None:
+        if failure.check(CancelledError) is None:
+            self.log.failure("watching the registry broke off", failure)
+
+
+def _key(namespace: str, service: Service) -> Key:
+    return Key(namespace, service.name, service.version)

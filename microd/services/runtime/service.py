@@ -1,0 +1,269 @@
+"""The runtime, running: what is to run is kept, and what is kept runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from microd.kernel.errors import BadRequest, Conflict, NotFound
+from microd.services.runtime import rules
+from microd.services.runtime.backends.local.deployment import Deployment
+from microd.services.runtime.backends.local.instance import Machine
+from microd.services.runtime.backends.local.logs import Logs
+from microd.services.runtime.backends.local.program import find_program
+from microd.services.runtime.backends.local.venvs import Venvs, own_interpreter, read_recipe
+from microd.services.runtime.interface import Credentials, InThread, Launcher, Records, Registrations
+from microd.services.runtime.model import Key, Limits, Line, Record, Spec, View
+from microd.services.runtime.presence import Presence
+from microd.services.runtime.sources import Sources
+
+
+class Runtime(Service):
+    """Runs services as processes of this machine.
+
+    Whatever C{create}, C{update} and C{delete} have acknowledged holds over a restart: C{startService} starts again all
+    that is kept, also what had stopped by itself.
+
+    @param folder: of the daemon's data; C{sources}, C{logs} and C{venvs} are made in it.
+    @param proxy: the address by which services reach the platform; asked when the first of them is started.
+    @param environment: the daemon's own; services see what L{rules.inherited} leaves of it.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        clock: IReactorTime,
+        launcher: Launcher,
+        registry: Registrations,
+        records: Records,
+        credentials: Credentials,
+        proxy: Callable[[], str],
+        in_thread: InThread,
+        environment: Mapping[str, str],
+        limits: Limits | None = None,
+    ) -> None:
+        self._clock = clock
+        self._launcher = launcher
+        self._records = records
+        self._in_thread = in_thread
+        self._limits = limits = limits or Limits()
+        tag = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+        visible = rules.inherited(environment)
+        self._logs = Logs(folder / "logs", clock, limits)
+        self.sources = Sources(folder / "sources", limits, in_thread)
+        self._venvs = Venvs(folder / "venvs", clock, launcher, limits, in_thread, visible, f"{tag}.build")
+        self._machine = Machine(
+            clock,
+            launcher,
+            self._venvs,
+            own_interpreter(),
+            credentials,
+            registry,
+            proxy,
+            visible,
+            limits,
+            tag,
+        )
+        self._deployments: dict[Key, Deployment] = {}
+        self._busy: set[Key] = set()
+        self._presence = Presence(registry, clock, self)
+
+    def startService(self) -> Deferred[None]:
+        """Start again what is kept. Fires when all of it was begun; see L{settled}."""
+        super().startService()
+        return Deferred.fromCoroutine(self._start())
+
+    def stopService(self) -> Deferred[None]:
+        """Stop all services, each within its grace."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def settled(self) -> None:
+        """Wait until it is known of every service whether it serves: it has registered, or there is an error."""
+        await gatherResults([Deferred.fromCoroutine(each.settled()) for each in self._deployments.values()])
+
+    async def create(self, spec: Spec, uploader: str, *, force: bool = False) -> None:
+        """Run a service. Returns as soon as the wish is kept.
+
+        @param spec: C{folder} and C{updated} are filled in here.
+        @param uploader: the namespace under which its source was uploaded.
+        @param force: replace the one that exists, as C{update} does.
+        @raise Conflict: it exists.
+        @raise BadRequest: it cannot be run as it stands.
+        @raise NotFound: its source was not uploaded.
+        """
+        key = rules.check_key(spec.key.namespace, spec.key.name, spec.key.version)
+        known = key in self._deployments
+        if known and not force:
+            raise Conflict(f"the service {key} exists already: update it, or force its replacement")
+        await self._put(self._prepared(replace(spec, key=key), uploader))
+
+    async def update(self, change: Spec, uploader: str) -> None:
+        """Replace a service by another source, or start it anew from the one it has.
+
+        @param change: where C{source}, C{entrypoint} or C{instances} are empty or zero, the present ones stay; its
+            metadata are added to the present ones, its command, arguments and environment do not count.
+        @raise NotFound: there is no such service, or its source was not uploaded.
+        @raise BadRequest: it cannot be run as it stands.
+        """
+        present = self._known(change.key).spec
+        spec = replace(
+            present,
+            source=change.source or present.source,
+            folder="" if change.source else present.folder,
+            entrypoint=change.entrypoint or present.entrypoint,
+            instances=change.instances or present.instances,
+            metadata={**present.metadata, **change.metadata},
+            owner=change.owner,
+            group=change.group,
+        )
+        await self._put(self._prepared(spec, uploader))
+
+    async def delete(self, key: Key) -> None:
+        """Stop a service and forget it; returns when its processes are gone.
+
+        @raise NotFound: there is no such service.
+        """
+        deployment = self._known(key)
+        with _alone(self._busy, key):
+            await self._records.remove(key)
+            folders = deployment.folders
+            await deployment.stop()
+            del self._deployments[key]
+            self._logs.close(key)
+            for folder in folders:
+                await self._unused(folder)
+
+    async def read(self, namespace: str, name: str = "", version: str = "", type: str = "") -> Sequence[View]:
+        """The services of a namespace, by name and version; the other arguments, if given, select exactly."""
+        return [
+            deployment.view()
+            for key, deployment in sorted(self._deployments.items(), key=lambda item: item[0])
+            if key.namespace == namespace
+            and name in ("", key.name)
+            and version in ("", key.version)
+            and type in ("", deployment.spec.type)
+        ]
+
+    async def logs(
+        self, key: Key, count: int = 0, since: float = 0.0, follow: bool = False
+    ) -> AsyncIterator[Line]:
+        """The newest lines of a service (0: all that are kept), the oldest first; then, to follow, all that come.
+
+        @raise NotFound: no such service has been run.
+        """
+        if key not in self._deployments and not self._logs.known(key):
+            raise NotFound(f"Logs not found for service {key.name}")
+        if not follow or key not in self._deployments:
+            for line in self._logs.read(key, count, since):
+                yield line
+            return
+        log = self._logs.of(key)
+        past, follower = log.last(count, since), log.follow()
+        try:
+            for line in past:
+                yield line
+            async for line in follower:
+                yield line
+        finally:
+            follower.close()
+
+    async def _start(self) -> None:
+        ended = self._launcher.sweep(f"{self._machine.tag}.")
+        if ended:
+            self.log.warn("{count} processes of an earlier daemon were still alive: killed", count=ended)
+        records = await self._records.load()
+        used = {spec.folder for each in records for spec in (each.spec, each.former) if spec is not None}
+        now = self._clock.seconds()
+        await self.sources.prune(used, now)
+        await self._in_thread(lambda: self._venvs.prune(now))
+        await self._in_thread(lambda: self._logs.prune(now, {each.spec.key for each in records}))
+        for record in records:
+            self._resume(record)
+        self._presence.start()
+
+    async def _stop(self) -> None:
+        self._presence.stop()
+        await gatherResults([Deferred.fromCoroutine(each.stop()) for each in self._deployments.values()])
+        self._logs.close_all()
+        self._deployments.clear()
+
+    def _prepared(self, spec: Spec, uploader: str) -> Spec:
+        """Fill in what is known here, and see that there is something to run."""
+        spec = rules.check_spec(replace(spec, updated=self._clock.seconds()), self._limits.instances)
+        if not spec.folder:
+            if spec.source:
+                spec = replace(spec, folder=self.sources.find(uploader, spec.source))
+            elif spec.command:
+                spec = replace(spec, folder=self.sources.blank(spec.key))
+            else:
+                raise BadRequest(
+                    "there is no source: upload one first (micro run FOLDER does), or name a command"
+                )
+        root = self.sources.path(spec.folder)
+        read_recipe(find_program(spec, root).folder, root)
+        return spec
+
+    async def _put(self, spec: Spec) -> None:
+        with _alone(self._busy, spec.key):
+            deployment = self._deployments.get(spec.key)
+            if deployment is None:
+                await self._records.save(Record(spec))
+                self._resume(Record(spec))
+                return
+            keep = deployment.serves
+            await self._records.save(Record(spec, deployment.serving if keep else None))
+            deployment.replace(spec, keep)
+
+    def _resume(self, record: Record) -> None:
+        key = record.spec.key
+        deployment = self._deployments[key] = Deployment(
+            self._machine, self._logs.of(key), self.sources.path, self._records.save, self._unused
+        )
+        deployment.start(record.former or record.spec)
+        if record.former is not None:
+            deployment.replace(record.spec, keep=True)
+
+    async def _unused(self, folder: str) -> None:
+        """Remove a source which nobody runs any more."""
+        if not any(folder in each.folders for each in self._deployments.values()):
+            await self.sources.remove(folder)
+
+    def _known(self, key: Key) -> Deployment:
+        deployment = self._deployments.get(key)
+        if deployment is None:
+            raise NotFound(f"the service {key} was not found: micro status lists those there are")
+        return deployment
+
+    def watched(self) -> Collection[Key]:
+        """See L{Presence}."""
+        return list(self._deployments)
+
+    def seen(self, key: Key, processes: Collection[str], anonymous: Collection[str]) -> None:
+        """See L{Presence}."""
+        deployment = self._deployments.get(key)
+        if deployment is not None:
+            deployment.seen(processes, anonymous)
+
+
+@contextmanager
+def _alone(busy: set[Key], key: Key) -> Iterator[None]:
+    """One change of a service at a time."""
+    if key in busy:
+        raise Conflict(f"the service {key} is being changed by somebody else: try again when that is done")
+    busy.add(key)
+    try:
+        yield
+    finally:
+        busy.discard(key)

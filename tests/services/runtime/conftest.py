@@ -1,0 +1,156 @@
+"""A runtime whose time, processes and threads are ours."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.task import Clock
+
+from microd.kernel.caller import Account as CallerAccount
+from microd.kernel.caller import Caller
+from microd.services.registry.model import Node
+from microd.services.registry.model import Service as Registered
+from microd.services.registry.service import Registry
+from microd.services.runtime.backends.local.processes import KeptLauncher
+from microd.services.runtime.model import Account, Key, Limits, Spec, Status, View
+from microd.services.runtime.records import StoredRecords
+from microd.services.runtime.service import Runtime
+from microd.services.store.backends.memory import MemoryStore
+from microd.testing.processes import MemoryProcess, MemoryProcesses
+
+T = TypeVar("T")
+
+MAIN = b"print('hello')\n"
+KEY = Key("micro", "greeter", "latest")
+ADMIN = Caller(account=CallerAccount("admin", "user", "micro", scopes=("admin",)))
+SECRET = "the daemon's own"
+
+
+def now(work: Coroutine[Any, Any, T]) -> T:
+    """The outcome of something that has nothing to wait for."""
+    outcomes: list[Any] = []
+    deferred = Deferred.fromCoroutine(work)
+    deferred.addBoth(outcomes.append)
+    assert outcomes, "it waits"
+    if hasattr(outcomes[0], "raiseException"):
+        outcomes[0].raiseException()
+    return outcomes[0]  # type: ignore[no-any-return]
+
+
+def tar_of(files: Mapping[str, bytes]) -> bytes:
+    """An archive of plain files."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            member.mode = 0o644
+            tar.addfile(member, io.BytesIO(content))
+    return made.getvalue()
+
+
+async def pieces(data: bytes, size: int = 1024) -> AsyncIterator[bytes]:
+    """Data, as it comes over the wire."""
+    for at in range(0, len(data), size):
+        yield data[at : at + size]
+
+
+class House:
+    """A runtime and all that it stands on. C{restart} is a daemon that died and came back."""
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self.folder = folder
+        self.limits = limits
+        self.clock = Clock()
+        self.clock.advance(1_000_000.0)
+        self.processes = MemoryProcesses()
+        self.store = MemoryStore(now=self.clock.seconds)
+        self.registry = Registry(self.clock)
+        self.swept: list[str] = []
+        self.runtime = self.build()
+        self.runtime.startService()
+
+    def build(self) -> Runtime:
+        async def credentials(namespace: str, id: str) -> Account:
+            return Account(id, f"token of {id} in {namespace}")
+
+        return Runtime(
+            self.folder,
+            clock=self.clock,
+            launcher=KeptLauncher(self.processes, lambda mark: self.swept.append(mark) or 0),  # type: ignore[func-returns-value]
+            registry=self.registry,
+            records=StoredRecords(self.store),
+            credentials=credentials,
+            proxy=lambda: "127.0.0.1:18443",
+            in_thread=lambda work: execute(work),
+            environment={"PATH": "/usr/bin", "MICRO_AUTH_PRIVATE_KEY": SECRET, "LANG": "C"},
+            limits=self.limits,
+        )
+
+    def restart(self) -> None:
+        """As after SIGKILL: nothing was stopped, the keepers took everything along."""
+        self.processes = MemoryProcesses()
+        self.registry = Registry(self.clock)
+        self.runtime = self.build()
+        self.runtime.startService()
+
+    def upload(self, files: Mapping[str, bytes], key: Key = KEY) -> str:
+        return now(self.runtime.sources.upload(key, pieces(tar_of(files))))
+
+    def create(self, *, force: bool = False, files: Mapping[str, bytes] | None = None, **wish: Any) -> None:
+        key = wish.pop("key", KEY)
+        source = self.upload(files or {"main.py": MAIN}, key)
+        now(self.runtime.create(Spec(key, source=source, **wish), "micro", force=force))
+
+    def update(self, files: Mapping[str, bytes] | None = None, **wish: Any) -> None:
+        source = self.upload(files or {"main.py": MAIN})
+        now(self.runtime.update(Spec(KEY, source=source, **wish), "micro"))
+
+    @property
+    def last(self) -> MemoryProcess:
+        return self.processes.spawned[-1]
+
+    def register(self, process: MemoryProcess | None = None, key: Key = KEY, **metadata: str) -> Registered:
+        id = (process or self.last).environment["MICRO_SERVICE_PROCESS"]
+        return self.register_node(Node(id, "127.0.0.1:1", metadata or {"process": id}), key)
+
+    def register_node(self, node: Node, key: Key = KEY) -> Registered:
+        service = Registered(key.name, key.version, nodes=(node,))
+        now(self.registry.register(key.namespace, service, 90))
+        return service
+
+    def crash(self, code: int = 1, process: MemoryProcess | None = None) -> None:
+        """The program exits, and its keeper after it."""
+        process = process or self.last
+        process.says(b"exit %d\n" % code, 3)
+        process.ends()
+
+    def view(self, key: Key = KEY) -> View:
+        (found,) = now(self.runtime.read(key.namespace, key.name, key.version))
+        return found
+
+    @property
+    def status(self) -> Status:
+        return self.view().status
+
+    def messages(self, **options: Any) -> list[str]:
+        async def read() -> list[str]:
+            return [line.text async for line in self.runtime.logs(KEY, **options)]
+
+        return now(read())
+
+
+@pytest.fixture
+def limits() -> Limits:
+    return Limits(log_size=4096, log_files=2)
+
+
+@pytest.fixture
+def house(tmp_path: Path, limits: Limits) -> House:
+    return House(tmp_path, limits)
