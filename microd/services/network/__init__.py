@@ -1,0 +1,1 @@
+"""Network: which node a call goes to, and the connections to it."""
