@@ -1,0 +1,73 @@
+"""C{micro logs}."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from microd.cli.failure import CommandFailed
+from microd.cli.lazy import MicroCommand
+from microd.cli.running import LATEST, Runtime
+from microd.cli.session import Session
+
+
+@click.command(cls=MicroCommand, short_help="Read the output of a service")
+@click.argument("name", default="")
+@click.option(
+    "--lines",
+    "-n",
+    default=15,
+    show_default=True,
+    type=click.IntRange(0),
+    help="How many of the newest lines; 0 for all.",
+)
+@click.option("--follow", "-f", is_flag=True, help="Go on with what will be written.")
+@click.option("--output", "-o", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--version", metavar="VERSION", default="", help="The service's version, if not the latest.")
+@click.option(
+    "--since", metavar="WHEN", default="", help="Nothing older than this: 10m, or 2025-01-31T12:00:00Z."
+)
+@click.pass_context
+def logs(
+    context: click.Context, name: str, lines: int, follow: bool, output: str, version: str, since: str
+) -> None:
+    """Print what the service NAME (or NAME@VERSION) has written."""
+    session = context.ensure_object(Session)
+    if not name:
+        click.echo(context.get_help())
+        return
+    service, _, ref = name.partition("@")
+    found = Runtime(session.remote, session.namespace).logs(
+        service,
+        version or ref or LATEST,
+        count=lines,
+        follow=follow,
+        since=_moment(since, session.now()) if since else 0,
+    )
+    for line in found:
+        if output == "json" or session.json:
+            click.echo(
+                json.dumps({"Message": line.message, "Metadata": dict(line.metadata)}, ensure_ascii=False)
+            )
+        else:
+            click.echo(line.message)
+
+
+def _moment(text: str, now: float) -> int:
+    """Unix seconds of a moment, or of so long ago."""
+    from datetime import UTC, datetime
+
+    from microd.cli.durations import seconds_from
+
+    try:
+        return int(now - seconds_from(text))
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandFailed(
+            f"--since wants a duration or a moment, such as 10m or 2025-01-31T12:00:00Z, not {text}"
+        ) from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

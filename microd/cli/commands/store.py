@@ -1,0 +1,238 @@
+"""C{micro store}."""
+
+from __future__ import annotations
+
+import binascii
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from microd.cli.durations import seconds_from
+from microd.cli.failure import CommandFailed
+from microd.cli.layout import spaced
+from microd.cli.lazy import MicroGroup, pass_session
+from microd.cli.session import Session
+
+if TYPE_CHECKING:
+    from microd.wire.store_pb2 import Record
+
+_DATABASE = click.option(
+    "--database", "-d", default="", metavar="NAME", help="The database; the current namespace by default."
+)
+_TABLE = click.option("--table", "-t", default="micro", show_default=True, metavar="NAME", help="The table.")
+_LIMIT = click.option(
+    "--limit", "-l", default=0, type=click.IntRange(0), metavar="N", help="At most so many."
+)
+_OFFSET = click.option(
+    "--offset", "-o", default=0, type=click.IntRange(0), metavar="N", help="Leave out the first."
+)
+_ORDER = click.option(
+    "--order", type=click.Choice(["asc", "desc"]), default="asc", show_default=True, help="By key."
+)
+_OUTPUT = click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+_NANOSECONDS = 1_000_000_000
+
+
+@click.group(cls=MicroGroup, short_help="Read and write records")
+def store() -> None:
+    """Read and write the records of a namespace."""
+
+
+@store.command("read", short_help="Print the values of records")
+@click.argument("key", default="")
+@_DATABASE
+@_TABLE
+@click.option("--prefix", "-p", is_flag=True, help="Every record whose key begins with KEY.")
+@click.option("--suffix", "-s", is_flag=True, help="Every record whose key ends with KEY.")
+@_LIMIT
+@_OFFSET
+@_ORDER
+@click.option("--verbose", "-v", is_flag=True, help="Show keys and expiry as well.")
+@_OUTPUT
+@pass_session
+def read(
+    session: Session,
+    key: str,
+    database: str,
+    table: str,
+    prefix: bool,
+    suffix: bool,
+    limit: int,
+    offset: int,
+    order: str,
+    verbose: bool,
+    output: str,
+) -> None:
+    """Print the value of the record KEY, or those of many."""
+    from microd.wire.store_pb2 import ReadOptions, ReadRequest, ReadResponse
+
+    if not key and not (prefix or suffix):
+        raise CommandFailed("Key arg is required")
+    options = ReadOptions(
+        database=database or session.namespace,
+        table=table,
+        prefix=prefix,
+        suffix=suffix,
+        limit=limit,
+        offset=offset,
+        order=order,
+    )
+    try:
+        found = session.remote.unary("/store.Store/Read", ReadRequest(key=key, options=options), ReadResponse)
+    except CommandFailed as error:
+        raise (_missing() if error.sentence.lower() == "not found" else error) from error
+    if not found.records:
+        raise _missing()
+    if output == "json":
+        session.choose(json=True)
+    records = list(found.records)
+    session.answer(
+        [_plain(record) for record in records], lambda: _table(records) if verbose else _values(records)
+    )
+
+
+@store.command("write", short_help="Keep a record")
+@click.argument("key", default="")
+@click.argument("words", nargs=-1)
+@_DATABASE
+@_TABLE
+@click.option("--expiry", "-e", default="", metavar="DURATION", help="Forget it after so long, such as 5m.")
+@pass_session
+def write(session: Session, key: str, words: tuple[str, ...], database: str, table: str, expiry: str) -> None:
+    """Keep VALUE under KEY: micro store write KEY VALUE. Words are joined with spaces."""
+    from microd.wire.store_pb2 import Record, WriteOptions, WriteRequest, WriteResponse
+
+    if not key or not words:
+        raise CommandFailed("Key and Value args are required")
+    request = WriteRequest(
+        record=Record(key=key, value=" ".join(words).encode(), expiry=_seconds(expiry)),
+        options=WriteOptions(database=database or session.namespace, table=table),
+    )
+    session.remote.unary("/store.Store/Write", request, WriteResponse)
+
+
+@store.command("list", short_help="Print the keys")
+@click.argument("start", default="")
+@_DATABASE
+@_TABLE
+@click.option(
+    "--prefix", "-p", is_flag=True, help="Only keys that begin with PREFIX; so it is without the flag."
+)
+@click.option("--suffix", "-s", default="", metavar="END", help="Only keys that end with it.")
+@_LIMIT
+@_OFFSET
+@_ORDER
+@_OUTPUT
+@pass_session
+def list_keys(
+    session: Session,
+    start: str,
+    database: str,
+    table: str,
+    prefix: bool,
+    suffix: str,
+    limit: int,
+    offset: int,
+    order: str,
+    output: str,
+) -> None:
+    """Print the keys: micro store list [PREFIX]."""
+    from microd.wire.store_pb2 import ListOptions, ListRequest, ListResponse
+
+    options = ListOptions(
+        database=database or session.namespace,
+        table=table,
+        prefix=start,
+        suffix=suffix,
+        limit=limit,
+        offset=offset,
+        order=order,
+    )
+    pieces = session.remote.stream("/store.Store/List", ListRequest(options=options), ListResponse)
+    keys = [key for piece in pieces for key in piece.keys]
+    if output == "json":
+        session.choose(json=True)
+    session.answer(keys, lambda: "\n".join(keys))
+
+
+@store.command("delete", short_help="Take a record out")
+@click.argument("key", default="")
+@_DATABASE
+@_TABLE
+@pass_session
+def delete(session: Session, key: str, database: str, table: str) -> None:
+    """Take the record KEY out."""
+    from microd.wire.store_pb2 import DeleteOptions, DeleteRequest, DeleteResponse
+
+    if not key:
+        raise CommandFailed("Key is required")
+    options = DeleteOptions(database=database or session.namespace, table=table)
+    session.remote.unary("/store.Store/Delete", DeleteRequest(key=key, options=options), DeleteResponse)
+
+
+@store.command("databases", short_help="Print the databases")
+@pass_session
+def databases(session: Session) -> None:
+    """Print the databases which hold a record."""
+    from microd.wire.store_pb2 import DatabasesRequest, DatabasesResponse
+
+    found = session.remote.unary("/store.Store/Databases", DatabasesRequest(), DatabasesResponse)
+    session.answer(list(found.databases), lambda: "\n".join(found.databases))
+
+
+@store.command("tables", short_help="Print the tables of a database")
+@_DATABASE
+@pass_session
+def tables(session: Session, database: str) -> None:
+    """Print the tables of a database which hold a record."""
+    from microd.wire.store_pb2 import TablesRequest, TablesResponse
+
+    request = TablesRequest(database=database or session.namespace)
+    found = session.remote.unary("/store.Store/Tables", request, TablesResponse)
+    session.answer(list(found.tables), lambda: "\n".join(found.tables))
+
+
+def _missing() -> CommandFailed:
+    return CommandFailed("Not found")
+
+
+def _seconds(expiry: str) -> int:
+    """Whole seconds, since the store keeps no less; what is shorter lasts one."""
+    if not expiry:
+        return 0
+    try:
+        return max(1, round(seconds_from(expiry)))
+    except ValueError as error:
+        raise CommandFailed(f"Expiry flag is invalid: {error}") from error
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    return {
+        "key": record.key,
+        "value": binascii.b2a_base64(record.value, newline=False).decode(),
+        "metadata": {name: field.value for name, field in sorted(record.metadata.items())},
+        "expiry": record.expiry * _NANOSECONDS,
+    }
+
+
+def _values(records: list[Record]) -> str:
+    return "\n".join(record.value.decode(errors="replace") for record in records)
+
+
+def _table(records: list[Record]) -> str:
+    rows = [(record.key, _printable(record.value), _expiry(record.expiry)) for record in records]
+    return spaced([("KEY", "VALUE", "EXPIRY"), *rows])
+
+
+def _printable(value: bytes) -> str:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    return text if text.isprintable() else value[:20].hex()
+
+
+def _expiry(seconds: int) -> str:
+    from microd.cli.layout import age
+
+    return f"{age(seconds)} from now" if seconds else "None"

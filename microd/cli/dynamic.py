@@ -1,0 +1,102 @@
+"""Every service is a command: C{micro greeter hello --name=Ada} (spec micro-v3-cli 1.6)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from microd.cli.catalogue import Endpoint, Found, Service, look_up
+from microd.cli.failure import FAILED, OTHER, CommandFailed
+from microd.cli.flags import Words, flag_of, request_from, words_of
+from microd.cli.layout import indented, spaced
+from microd.cli.lazy import pass_session
+from microd.cli.naming import chosen, command_of, endpoint_of, path_of
+from microd.cli.session import Session
+
+
+def service_command(name: str) -> click.Command:
+    """The command which a service's name, or that of a program C{micro-<name>}, stands for."""
+
+    @click.command(
+        name,
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    )
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    @pass_session
+    def command(session: Session, arguments: tuple[str, ...]) -> None:
+        if program := shutil.which(f"micro-{name}"):
+            session.execute(program, [program, *arguments])
+            return
+        found = look_up(session, name)
+        if found is None:
+            raise CommandFailed(f"Unrecognized micro command: {name}. Please refer to 'micro --help'", FAILED)
+        _run(session, found, name, words_of(arguments))
+
+    return command
+
+
+def _run(session: Session, found: Found, name: str, words: Words) -> None:
+    service = found.versions[0]
+    if len(words.names) > 2:
+        raise CommandFailed("Incorrect number of arguments", OTHER, remedy=f"See `micro {name} --help`.")
+    if not words.names and (words.help or not words.rest):
+        session.say(_service_help(service))
+        return
+    endpoint = _endpoint(service, words.names)
+    if words.help:
+        session.say(_endpoint_help(service, endpoint))
+        return
+    request = request_from(words.rest, endpoint.request, _read)
+    body = json.dumps(request, ensure_ascii=False).encode()
+    path = path_of(service.name, endpoint.name)
+    if not endpoint.streams:
+        reply = session.remote.call_json(path, body, namespace=found.namespace)
+        session.say(indented(reply.decode()))
+        return
+    for reply in session.remote.stream_json(path, body, namespace=found.namespace):
+        session.say(reply.decode() if session.json else indented(reply.decode()))
+
+
+def _endpoint(service: Service, names: Sequence[str]) -> Endpoint:
+    known = {endpoint.name: endpoint for endpoint in service.endpoints}
+    name = chosen(service.name, names, known)
+    if name is None:
+        meant = endpoint_of(service.name, names)
+        raise CommandFailed(
+            f"Endpoint {meant} not found for service {service.name}",
+            OTHER,
+            remedy=f"See `micro {service.name} --help`.",
+        )
+    return known[name]
+
+
+def _service_help(service: Service) -> str:
+    commands = sorted((command_of(service.name, each.name), each.summary) for each in service.endpoints)
+    rows = [(f"\t{command}", summary) for command, summary in commands]
+    listed = [line.rstrip() for line in spaced(rows).splitlines()] if rows else []
+    return "\n".join(
+        [
+            *("NAME:", f"\tmicro {service.name}", "", "VERSION:", f"\t{service.version}", ""),
+            *("USAGE:", f"\tmicro {service.name} [command] [flags]", "", "COMMANDS:"),
+            *listed,
+        ]
+    )
+
+
+def _endpoint_help(service: Service, endpoint: Endpoint) -> str:
+    name = f"micro {service.name} {command_of(service.name, endpoint.name)}"
+    flags = [f"\t{flag_of(path)} {field.title}" for path, field in endpoint.request.leaves()]
+    title = f"\t{name} - {endpoint.summary}" if endpoint.summary else f"\t{name}"
+    return "\n".join(["NAME:", title, "", "USAGE:", f"\t{name} [flags]", "", "FLAGS:", *flags])
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise CommandFailed(f"{path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,80 @@
+"""From a call's status to the sentence that a person reads. Pure.
+
+The texts matched here are those which servers of the reference send (spec micro-v3-cli 1.1, micro-v3-server 9).
+"""
+
+from __future__ import annotations
+
+import re
+
+from microd.cli.failure import (
+    FAILED,
+    MALFORMED,
+    NOT_AUTHORIZED,
+    OTHER,
+    REFUSED,
+    UNKNOWN_SERVICE,
+    UNREACHABLE,
+    CommandFailed,
+)
+from microd.kernel.errors import MicroError
+
+_MALFORMED = re.compile(r'malformed method name: \\?"([^"\\]*)')
+_NO_ROUTE = re.compile(r"service ([\w.-]+): route not found")
+_UNKNOWN = re.compile(r"unknown service ([\w.-]+)")
+
+_SERVICES = "See `micro services`."
+_LOGIN = "Run `micro login`."
+
+#: gRPC statuses that say something without a text of ours (RFC-less; grpc.io/docs/guides/status-codes).
+_DEADLINE_EXCEEDED = 4
+_UNAUTHENTICATED = 16
+
+
+def innermost(message: str) -> MicroError | None:
+    """The error in a status message, without the errors wrapped around it; None where it is plain text."""
+    found = MicroError.from_json(message)
+    while found is not None:
+        inner = MicroError.from_json(found.detail)
+        if inner is None:
+            return found
+        found = inner
+    return None
+
+
+def refused(status: int, message: str, *, logged_in: bool) -> CommandFailed:
+    """What to tell somebody whose call the server answered with C{status}."""
+    error = innermost(message)
+    detail = error.detail if error else message
+    if match := _MALFORMED.search(detail):
+        return CommandFailed(
+            f'Method name "{match[1]}" invalid format. Expecting service.endpoint', MALFORMED
+        )
+    if match := _NO_ROUTE.search(detail):
+        return CommandFailed(f'Service "{match[1]}" not found', UNREACHABLE, remedy=_SERVICES)
+    if match := _UNKNOWN.search(detail):
+        what = "Service method" if "." in match[1] else "Service"
+        return CommandFailed(f'{what} "{match[1]}" not found', UNKNOWN_SERVICE, remedy=_SERVICES)
+    code = error.code if error else {_DEADLINE_EXCEEDED: 408, _UNAUTHENTICATED: 401}.get(status, 0)
+    if code == 401 and not logged_in:
+        return CommandFailed("Not logged in", NOT_AUTHORIZED, remedy=_LOGIN)
+    if code == 401:
+        return CommandFailed("Not authorized to perform this request", NOT_AUTHORIZED, remedy=_LOGIN)
+    if code == 408:
+        return CommandFailed("Request timed out", FAILED)
+    if error is None:
+        return CommandFailed(message or f"The call failed with gRPC status {status}", OTHER)
+    return CommandFailed(detail or error.id or f"The call failed with status {code}", REFUSED)
+
+
+def unreachable(address: object, local: bool) -> CommandFailed:
+    """Nobody answers at C{address}."""
+    remedy = "Start it with `micro server`." if local else "See `micro env`."
+    return CommandFailed(f"Failed to connect to micro server at {address}", UNREACHABLE, remedy=remedy)
+
+
+def broken(address: object) -> CommandFailed:
+    """The connection was lost under a call."""
+    return CommandFailed(
+        f"The connection to {address} broke during the call: whether it was carried out is unknown", OTHER
+    )

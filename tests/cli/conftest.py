@@ -1,0 +1,206 @@
+"""A daemon without a network: what the commands' calls reach, and a user in front of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from microd.cli.address import Address
+from microd.cli.main import run
+from microd.cli.session import Session
+from microd.kernel.errors import MicroError
+from microd.txgrpc.status import RpcError, StatusCode
+
+ADDRESS = "127.0.0.1:8081"
+
+
+@dataclass(slots=True)
+class Call:
+    """One call as the daemon saw it."""
+
+    path: str
+    body: bytes
+    metadata: dict[str, str]
+    timeout: float | None
+    content_type: str | None
+
+
+Refusal = Callable[..., RpcError]
+
+
+def refusal(code: int, detail: str, id: str = "test") -> RpcError:
+    """What a server answers to say no."""
+    error = MicroError(detail, id, code)
+    return RpcError(StatusCode(error.grpc_status), error.to_json(), answered=True)
+
+
+class Daemon:
+    """Answers calls by path; keeps what it was asked.
+
+    A handler is given the call, and returns a message, bytes, or (for a stream) an iterable of either.
+    """
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, Callable[[Call], Any]] = {}
+        self.calls: list[Call] = []
+        self.connected: list[Address] = []
+        self.up = True
+
+    def answers(self, path: str, reply: Any) -> None:
+        """Answer every call of C{path} with the same."""
+        self.handlers[path] = lambda call: reply
+
+    def refuses(self, path: str, code: int, detail: str) -> None:
+        """Answer every call of C{path} with an error."""
+
+        def refuse(call: Call) -> Any:
+            raise refusal(code, detail)
+
+        self.handlers[path] = refuse
+
+    def asked(self, path: str) -> list[Call]:
+        """The calls of C{path}."""
+        return [call for call in self.calls if call.path == path]
+
+    def connect(self, address: Address) -> Daemon:
+        """Be the connection, too."""
+        self.connected.append(address)
+        return self
+
+    def unary_unary(self, path: str) -> Callable[..., bytes]:
+        return lambda body, **options: _bytes(self._reply(path, body, options))
+
+    def unary_stream(self, path: str) -> Callable[..., Iterator[bytes]]:
+        def call(body: bytes, **options: Any) -> Iterator[bytes]:
+            for reply in self._reply(path, body, options):
+                yield _bytes(reply)
+
+        return call
+
+    def stream_unary(self, path: str) -> Callable[..., bytes]:
+        def call(bodies: Iterable[bytes], **options: Any) -> bytes:
+            return _bytes(self._reply(path, b"\0".join(bodies), options))
+
+        return call
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _reply(self, path: str, body: bytes, options: Mapping[str, Any]) -> Any:
+        if not self.up:
+            raise RpcError(StatusCode.UNAVAILABLE, "connection refused", delivered=False)
+        call = Call(
+            path, body, dict(options.get("metadata", ())), options.get("timeout"), options.get("content_type")
+        )
+        self.calls.append(call)
+        handler = self.handlers.get(path)
+        if handler is None:
+            service = path[1:].partition("/")[0].rpartition(".")[0]
+            raise refusal(500, f"service {service}: route not found")
+        return handler(call)
+
+
+def _bytes(reply: Any) -> bytes:
+    return reply if isinstance(reply, bytes) else bytes(reply.SerializeToString())
+
+
+class Terminal:
+    """A person who answers from a list; or, not interactive, standard input."""
+
+    def __init__(self) -> None:
+        self.interactive = False
+        self.answers: list[str] = []
+        self.asked: list[tuple[str, bool]] = []
+
+    def ask(self, prompt: str, *, hidden: bool = False) -> str:
+        self.asked.append((prompt, hidden))
+        return self.answers.pop(0) if self.answers else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it answered, in JSON."""
+        return json.loads(self.out)
+
+
+@dataclass(slots=True)
+class User:
+    """Somebody who types commands, on a host with or without a daemon of theirs.
+
+    @ivar now: unix seconds; sleeping moves it.
+    @ivar naps: what happens while the command sleeps, one after the other.
+    @ivar executed: the programs that commands became.
+    """
+
+    home: Path
+    daemon: Daemon
+    capsys: pytest.CaptureFixture[str]
+    terminal: Terminal = field(default_factory=Terminal)
+    environ: dict[str, str] = field(default_factory=dict)
+    now: float = 1_700_000_000.0
+    naps: list[Callable[[], None]] = field(default_factory=list)
+    executed: list[list[str]] = field(default_factory=list)
+
+    def micro(self, *words: str) -> Outcome:
+        """Run C{micro} with these words."""
+        session = Session(
+            {"MICRO_HOME": str(self.home), **self.environ},
+            connect=self.daemon.connect,
+            terminal=self.terminal,
+            now=lambda: self.now,
+            sleep=self._sleep,
+            execute=lambda program, words: self.executed.append([program, *words]),
+        )
+        code = run(words, session)
+        said = self.capsys.readouterr()
+        return Outcome(code, said.out, said.err)
+
+    def has_a_daemon(self, address: str = ADDRESS, secret: str = "s3cret", pid: int | None = None) -> None:
+        """Let a daemon of this user run on this host."""
+        data = self.home / "server"
+        data.mkdir(parents=True, exist_ok=True)
+        doors = {"proxy": address, "api": "127.0.0.1:8080", "shell": "unix:/run/shell"}
+        told = {"pid": pid or os.getpid(), "doors": doors}
+        (data / "daemon.json").write_text(json.dumps(told))
+        (data / "admin-secret").write_text(f"{secret}\n")
+
+    def config(self) -> Any:
+        """What is in the config file."""
+        return json.loads((self.home / "config.json").read_text())
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if self.naps:
+            self.naps.pop(0)()
+
+
+@pytest.fixture(name="refusal")
+def refusal_fixture() -> Refusal:
+    """Makes what a server answers to say no."""
+    return refusal
+
+
+@pytest.fixture
+def daemon() -> Daemon:
+    """The daemon that calls reach."""
+    return Daemon()
+
+
+@pytest.fixture
+def user(tmp_path: Path, daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> User:
+    """Somebody with an empty home."""
+    return User(tmp_path / "home", daemon, capsys)
