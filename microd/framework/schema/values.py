@@ -1,34 +1,11 @@
-"""The description of a message which the registry keeps: a tree of names and types (spec micro-v3-server 6.1)."""
+"""The description of a message as a registration carries it."""
 
 from __future__ import annotations
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor
 
+from microd.kernel import valuetree
 from microd.wire.registry_pb2 import Value
-
-#: Where the tree is cut, so that a message which contains its own kind has a description.
-DEPTH = 6
-
-_KINDS = {
-    FieldDescriptor.TYPE_STRING: "string",
-    FieldDescriptor.TYPE_BYTES: "[]uint8",
-    FieldDescriptor.TYPE_BOOL: "bool",
-    FieldDescriptor.TYPE_DOUBLE: "float64",
-    FieldDescriptor.TYPE_FLOAT: "float32",
-    FieldDescriptor.TYPE_INT32: "int32",
-    FieldDescriptor.TYPE_SINT32: "int32",
-    FieldDescriptor.TYPE_SFIXED32: "int32",
-    FieldDescriptor.TYPE_UINT32: "uint32",
-    FieldDescriptor.TYPE_FIXED32: "uint32",
-    FieldDescriptor.TYPE_INT64: "int64",
-    FieldDescriptor.TYPE_SINT64: "int64",
-    FieldDescriptor.TYPE_SFIXED64: "int64",
-    FieldDescriptor.TYPE_UINT64: "uint64",
-    FieldDescriptor.TYPE_FIXED64: "uint64",
-    # An enum's member is given by its name, and a time or a duration is written as text in JSON.
-    FieldDescriptor.TYPE_ENUM: "string",
-}
-_AS_TEXT = {"google.protobuf.Timestamp", "google.protobuf.Duration"}
 
 #: What the two sides of a streaming endpoint are described as, whatever they are.
 STREAM = (Value(name="Context", type="Context"), Value(name="Stream", type="Stream"))
@@ -36,28 +13,4 @@ STREAM = (Value(name="Context", type="Context"), Value(name="Stream", type="Stre
 
 def tree(message: Descriptor) -> Value:
     """Describe a message."""
-    return Value(name=message.name, type=message.name, values=_children(message, 1))
-
-
-def _children(message: Descriptor, depth: int) -> list[Value]:
-    if depth >= DEPTH:
-        return []
-    return [_child(field, depth) for field in message.fields]
-
-
-def _child(field: FieldDescriptor, depth: int) -> Value:
-    found = field.message_type
-    if found is not None and found.GetOptions().map_entry:
-        key, value = found.fields_by_name["key"], found.fields_by_name["value"]
-        return Value(name=field.name, type=f"map[{_type(key)}]{_type(value)}")
-    if field.is_repeated:
-        return Value(name=field.name, type=f"[]{_type(field)}")
-    if found is not None and found.full_name not in _AS_TEXT:
-        return Value(name=field.name, type=found.name, values=_children(found, depth + 1))
-    return Value(name=field.name, type=_type(field))
-
-
-def _type(field: FieldDescriptor) -> str:
-    if field.message_type is None:
-        return _KINDS.get(field.type, "")
-    return "string" if field.message_type.full_name in _AS_TEXT else field.message_type.name
+    return valuetree.tree(message, lambda name, type, values: Value(name=name, type=type, values=values))
