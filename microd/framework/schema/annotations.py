@@ -103,7 +103,7 @@ class _Reader:
     def _hints(self, kind: type) -> dict[str, Any]:
         """The annotations of a class as types; a class may name itself, wherever it was defined."""
         scope = {**self._names, **{known.__name__: known for known in self.records}}
-        return typing.get_type_hints(kind, localns=scope)
+        return typing.get_type_hints(kind, localns=scope, include_extras=True)
 
     def _part(self, found: Field[Any], hint: object, place: int, where: str) -> Part:
         name = found.metadata.get("name", found.name)
@@ -140,6 +140,8 @@ class _Reader:
         )
 
     def _shape(self, hint: object, where: str) -> Shape:
+        if typing.get_origin(hint) is typing.Annotated and hint not in _SCALARS:
+            hint = typing.get_args(hint)[0]
         origin = typing.get_origin(hint)
         args = typing.get_args(hint)
         if origin in _MAPS and len(args) == 2:

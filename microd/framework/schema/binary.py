@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from microd.framework.schema import scalars
 from microd.framework.schema.descriptors import Contract
-from microd.framework.schema.faults import FieldError, Undecodable, located, wants
+from microd.framework.schema.faults import FieldError, Undecodable, an, located, wants
 from microd.framework.schema.shapes import (
     RANGES,
     Choice,
@@ -293,6 +293,6 @@ def _missing(name: str) -> Any:
 
 def _refusal(kind: type) -> Callable[[object], None]:
     def refuse(value: object) -> None:
-        raise wants(f"a {kind.__name__}", value)
+        raise wants(an(kind.__name__), value)
 
     return refuse

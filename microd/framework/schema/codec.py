@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 import orjson
-from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 
 from microd.framework.schema import binary, textual
 from microd.framework.schema.annotations import model_of
 from microd.framework.schema.descriptors import Contract
-from microd.framework.schema.faults import FieldError, Undecodable, wants
+from microd.framework.schema.faults import FieldError, Undecodable, an, wants
 from microd.framework.schema.shapes import Model, SchemaError, is_message
+from microd.kernel import protojson
+from microd.kernel.errors import BadRequest
 
 T = TypeVar("T")
 
@@ -91,13 +92,13 @@ def _generated(kind: type[Message]) -> Codec[Any]:
 
     def parse_json(data: bytes) -> Message:
         try:
-            return json_format.Parse(data or b"{}", kind(), ignore_unknown_fields=True)
-        except json_format.ParseError as problem:
-            raise Undecodable(str(problem)) from None
+            return protojson.parse(data, kind)
+        except BadRequest as problem:
+            raise Undecodable(problem.detail) from None
 
     def checked(value: Message) -> Message:
         if not isinstance(value, kind):
-            raise wants(f"a {kind.__name__}", value)
+            raise wants(an(kind.__name__), value)
         return value
 
     return Codec(
@@ -105,18 +106,12 @@ def _generated(kind: type[Message]) -> Codec[Any]:
         parse,
         lambda value: checked(value).SerializeToString(),
         parse_json,
-        lambda value: _generated_json(checked(value)),
+        lambda value: protojson.dump(checked(value)),
     )
 
 
-def _generated_json(message: Message) -> bytes:
-    return json_format.MessageToJson(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True, indent=None
-    ).encode()
-
-
 def _refuse_binary(_: Any) -> Any:
-    raise SchemaError("a dict can only be sent as JSON")
+    raise FieldError("is a dict, which can only be sent as JSON; ask for a dict back as well")
 
 
 def _parse_object(data: bytes) -> dict[str, Any]:

@@ -53,7 +53,11 @@ def described(value: object) -> str:
             return "an object"
         case list():
             return "a list"
-    name = type(value).__name__
+    return an(type(value).__name__)
+
+
+def an(name: str) -> str:
+    """A class's name with its article."""
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 

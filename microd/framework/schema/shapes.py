@@ -24,15 +24,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import NewType, TypeGuard
+from typing import Annotated, TypeGuard
 
 from google.protobuf.message import Message
 
-int32 = NewType("int32", int)
-int64 = NewType("int64", int)
-uint32 = NewType("uint32", int)
-uint64 = NewType("uint64", int)
-float32 = NewType("float32", float)
+int32 = Annotated[int, "int32"]
+int64 = Annotated[int, "int64"]
+uint32 = Annotated[int, "uint32"]
+uint64 = Annotated[int, "uint64"]
+float32 = Annotated[float, "float32"]
 
 #: The limits of each kind of integer.
 RANGES: dict[str, tuple[int, int]] = {

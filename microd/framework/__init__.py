@@ -1,0 +1,84 @@
+"""What the author of a service imports.
+
+Names are found when they are first used, so that a script which only wants L{BlockingClient} does not wait for Twisted.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from microd.framework.blocking import BlockingClient
+    from microd.framework.client import Client
+    from microd.framework.context import Call, current_call
+    from microd.framework.schema.shapes import SchemaError, float32, int32, int64, uint32, uint64
+    from microd.framework.service import Service
+    from microd.framework.store import Record
+    from microd.kernel.caller import Account
+    from microd.kernel.errors import (
+        BadGateway,
+        BadRequest,
+        Conflict,
+        Forbidden,
+        GatewayTimeout,
+        Internal,
+        MicroError,
+        NotFound,
+        PreconditionFailed,
+        TimedOut,
+        TooLarge,
+        Unauthorized,
+        Unavailable,
+        Unimplemented,
+    )
+
+__all__ = [
+    "Account",
+    "BadGateway",
+    "BadRequest",
+    "BlockingClient",
+    "Call",
+    "Client",
+    "Conflict",
+    "Forbidden",
+    "GatewayTimeout",
+    "Internal",
+    "MicroError",
+    "NotFound",
+    "PreconditionFailed",
+    "Record",
+    "SchemaError",
+    "Service",
+    "TimedOut",
+    "TooLarge",
+    "Unauthorized",
+    "Unavailable",
+    "Unimplemented",
+    "current_call",
+    "float32",
+    "int32",
+    "int64",
+    "uint32",
+    "uint64",
+]
+
+_PLACES = {
+    "Account": "microd.kernel.caller",
+    "BlockingClient": "microd.framework.blocking",
+    "Call": "microd.framework.context",
+    "Client": "microd.framework.client",
+    "Record": "microd.framework.store",
+    "SchemaError": "microd.framework.schema.shapes",
+    "Service": "microd.framework.service",
+    "current_call": "microd.framework.context",
+    **dict.fromkeys(("float32", "int32", "int64", "uint32", "uint64"), "microd.framework.schema.shapes"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(_PLACES.get(name, "microd.kernel.errors")), name)
+    globals()[name] = found
+    return found

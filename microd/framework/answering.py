@@ -1,0 +1,172 @@
+"""What happens to one call: bytes in, the author's function, bytes out.
+
+This is the path that every call takes; what can be decided when the service starts is decided there, so that a call costs a
+few microseconds here besides the conversions and the author's own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from microd.framework.bridge import Bridge
+from microd.framework.context import Call, enter
+from microd.framework.failures import rpc_error
+from microd.framework.handlers import Handler, Style
+from microd.framework.schema.codec import Codec
+from microd.framework.workers import Workers
+from microd.kernel.caller import Account
+from microd.kernel.errors import BadRequest, Internal, MicroError
+from microd.txgrpc import Method, RpcError, ServerCall
+
+#: Whether a content type means JSON (spec 2.3); parameters after C{;} are cut off before.
+_JSON = {
+    "application/grpc": False,
+    "application/grpc+proto": False,
+    "application/grpc+json": True,
+}
+_END: Any = object()
+
+
+class Answering:
+    """Answers the calls of one endpoint.
+
+    @param service: the service's name, for the ids of errors.
+    @param inspect: finds out whose token a caller showed.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        service: str,
+        handler: Handler,
+        request: Codec[Any],
+        reply: Codec[Any],
+        workers: Workers,
+        bridge: Bridge,
+        inspect: Callable[[str], Awaitable[Account | None]],
+    ) -> None:
+        self._service = service
+        self._handler = handler
+        self._id = f"{service}.{handler.name}"
+        self._parsers = (request.parse, request.parse_json)
+        self._dumpers = (reply.dump, reply.dump_json)
+        self._workers = workers
+        self._bridge = bridge
+        self._inspect = inspect
+
+    def method(self) -> Method:
+        """What a gRPC server needs to know; messages stay bytes, as the content type of a call decides what they are."""
+        incoming = "stream" if self._handler.client_streaming else "unary"
+        if self._handler.server_streaming:
+            return Method(f"{incoming}_stream", self._stream, None, None)
+        return Method(f"{incoming}_unary", self._unary, None, None)
+
+    async def _unary(self, data: Any, server_call: ServerCall) -> bytes:
+        call = Call(self._service, self._handler.name, server_call, self._inspect)
+        enter(call)
+        try:
+            json = _JSON.get(server_call.content_type)
+            if json is None:
+                json = self._json(server_call.content_type)
+            reply = await self._reply(self._request(data, json), call)
+            return self._dumped(reply, json)
+        except (CancelledError, RpcError):
+            raise
+        except MicroError as problem:
+            raise rpc_error(problem.identified(self._id)) from None
+        except Exception as problem:  # noqa: BLE001 - one call's defect must not be the process's
+            raise rpc_error(self._defect(problem, call)) from None
+
+    async def _stream(self, data: Any, server_call: ServerCall) -> AsyncGenerator[bytes, None]:
+        call = Call(self._service, self._handler.name, server_call, self._inspect)
+        enter(call)
+        replies: AsyncIterator[Any] | None = None
+        try:
+            json = self._json(server_call.content_type)
+            replies = self._replies(self._request(data, json), call)
+            async for reply in replies:
+                yield self._dumped(reply, json)
+        except (CancelledError, RpcError):
+            raise
+        except MicroError as problem:
+            raise rpc_error(problem.identified(self._id)) from None
+        except Exception as problem:  # noqa: BLE001 - as above
+            raise rpc_error(self._defect(problem, call)) from None
+        finally:
+            close = getattr(replies, "aclose", None)
+            if close is not None:
+                await close()
+
+    def _json(self, content_type: str) -> bool:
+        json = _JSON.get(content_type.partition(";")[0].strip().lower())
+        if json is None:
+            raise BadRequest(
+                f"{content_type} is not spoken here; use application/grpc+proto or application/grpc+json",
+                self._id,
+            )
+        return json
+
+    def _request(self, data: Any, json: bool) -> Any:
+        """What the author's function takes: a message, or a stream of them."""
+        if self._handler.client_streaming:
+            return self._bridge.their_stream(self._requests(data, json))
+        try:
+            return self._parsers[json](data)
+        except ValueError as problem:
+            raise BadRequest(str(problem), self._id) from None
+
+    async def _requests(self, messages: AsyncIterator[bytes], json: bool) -> AsyncIterator[Any]:
+        parse = self._parsers[json]
+        async for data in messages:
+            try:
+                request = parse(data)
+            except ValueError as problem:
+                raise BadRequest(str(problem), self._id) from None
+            yield request
+
+    async def _reply(self, request: Any, call: Call) -> Any:
+        handler = self._handler
+        arguments = handler.arguments(request, call)
+        if handler.style is Style.COROUTINE:
+            return await self._bridge.ours(handler.function(*arguments))
+        if handler.style is Style.THREAD:
+            return await self._workers.run(handler.function, *arguments)
+        outcome = handler.function(*arguments)
+        return await outcome if isinstance(outcome, Deferred) else outcome
+
+    def _replies(self, request: Any, call: Call) -> AsyncIterator[Any]:
+        arguments = self._handler.arguments(request, call)
+        if self._handler.style is Style.ASYNC_STREAM:
+            return self._bridge.our_stream(self._handler.function(*arguments))
+        return self._from_thread(arguments)
+
+    async def _from_thread(self, arguments: tuple[object, ...]) -> AsyncIterator[Any]:
+        """Run a plain generator, each of its steps in a thread."""
+        replies: Iterator[Any] = iter(await self._workers.run(self._handler.function, *arguments))
+        try:
+            while (reply := await self._workers.run(next, replies, _END)) is not _END:
+                yield reply
+        finally:
+            close = getattr(replies, "close", None)
+            if close is not None:
+                await self._workers.run(close)
+
+    def _dumped(self, reply: Any, json: bool) -> bytes:
+        try:
+            return self._dumpers[json](reply)
+        except ValueError as problem:
+            raise _BadReply(str(problem).replace("field", "the reply's field", 1)) from None
+
+    def _defect(self, problem: Exception, call: Call) -> MicroError:
+        """Log what the author did not foresee, once, and tell the caller no more than its text."""
+        self.log.failure("call {call} of {endpoint} failed", call=call.id, endpoint=self._id)
+        return Internal(str(problem) or type(problem).__name__, self._id)
+
+
+class _BadReply(TypeError):
+    """What the function returned does not fit its annotation."""

@@ -1,0 +1,267 @@
+"""Calling other services, and the platform's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from microd.framework.bridge import Bridge, NoBridge
+from microd.framework.context import current_call
+from microd.framework.failures import micro_error
+from microd.framework.identity import Identity, Question
+from microd.framework.outgoing import CORE, TIMEOUT, MetadataLike, Outgoing, headers, outgoing
+from microd.framework.store import Ask, Store
+from microd.framework.tokens import Tokens
+from microd.kernel.caller import Account
+from microd.kernel.errors import MicroError, Unauthorized
+from microd.txgrpc import Channel, RpcError
+from microd.wire import auth_pb2
+
+T = TypeVar("T")
+
+#: How many tokens of callers are remembered, and for how many seconds.
+INSPECTED, INSPECTED_FOR = 1000, 60.0
+
+
+class Client:
+    """Calls services through the daemon, as somebody.
+
+    What is awaited here inside a handler takes over the call's deadline, and its trace id.
+
+    @param identity: who we are; asked when a token is needed.
+    @param namespace: where services are looked up, and the store's database.
+    @param table: the store's table.
+    @param now: Unix time.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        identity: Callable[[], Identity],
+        now: Callable[[], float],
+        *,
+        namespace: str,
+        table: str,
+        bridge: Bridge | None = None,
+    ) -> None:
+        self._channel = channel
+        self._namespace = namespace
+        self._bridge: Bridge = bridge or NoBridge()
+        self._now = now
+        self.tokens = Tokens(identity, self._ask_auth, now)
+        self._inspected: dict[str, tuple[float, Account | None]] = {}
+        self.store = Store(lambda ask: self._bridge.theirs(self._ask_store(ask)), namespace, table)
+
+    def call(
+        self,
+        service: str,
+        endpoint: str,
+        request: object = None,
+        reply: type[T] = dict,  # type: ignore[assignment]
+        *,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        namespace: str | None = None,
+    ) -> Awaitable[T]:
+        """Call C{endpoint} (C{Struct.Method}) of C{service}, and get its one reply.
+
+        @param request: a dataclass, a generated message, a dict (as JSON) or C{None} (the empty message); an async iterator
+            of those, where the endpoint takes a stream.
+        @param reply: the type of the reply, likewise.
+        @param timeout: seconds; without it, what is left to the call that is being answered, or 10.
+        @raise MicroError: what the service answered, or how the call broke off.
+        """
+        return self._bridge.theirs(
+            self._call(service, endpoint, request, reply, timeout, metadata, namespace)
+        )
+
+    def stream(
+        self,
+        service: str,
+        endpoint: str,
+        request: object = None,
+        reply: type[T] = dict,  # type: ignore[assignment]
+        *,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        namespace: str | None = None,
+    ) -> AsyncIterator[T]:
+        """Call an endpoint that streams, and iterate over its replies; leaving the loop cancels the call.
+
+        @param request: as for L{call}; with an async iterator both sides stream.
+        @param timeout: seconds for the whole stream; without it, what is left to the call that is being answered.
+        """
+        return self._bridge.their_stream(
+            self._stream(service, endpoint, request, reply, timeout, metadata, namespace)
+        )
+
+    async def ask(
+        self,
+        path: str,
+        request: object,
+        reply: type[T],
+        *,
+        token: str | None = None,
+        timeout: float = TIMEOUT,
+        metadata: Mapping[str, str] | None = None,
+        wait_for_ready: bool = False,
+    ) -> T:
+        """Call a core service with its generated messages.
+
+        @param token: whose call it is; C{None}: ours.
+        @param wait_for_ready: wait for the daemon, rather than fail at once where it is not there.
+        """
+        wanted = outgoing("", path, type(request), reply)
+        shown = await self._token() if token is None else token
+        made = headers(CORE, shown, _trace(), metadata)
+        try:
+            return await self._unary(wanted, request, made, timeout, wait_for_ready)
+        except Unauthorized:
+            if token is None:
+                self.tokens.forget(shown)
+            raise
+
+    async def inspect(self, token: str) -> Account | None:
+        """Whose token it is, by the auth service's word, which is remembered for a minute; C{None} for nobody's."""
+        found = self._inspected.get(token)
+        if found is not None and self._now() < found[0]:
+            return found[1]
+        request = auth_pb2.InspectRequest(token=token)
+        try:
+            account = account_from(
+                (await self.ask("/auth.Auth/Inspect", request, auth_pb2.InspectResponse)).account
+            )
+        except MicroError as problem:
+            if problem.code not in (400, 401):
+                raise
+            account = None
+        if len(self._inspected) >= INSPECTED:
+            self._inspected.clear()
+        self._inspected[token] = (self._now() + INSPECTED_FOR, account)
+        return account
+
+    async def reachable(self) -> bool:
+        """Whether a daemon answers, be it with a refusal."""
+        try:
+            await self._channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=TIMEOUT)
+        except RpcError as problem:
+            return problem.answered
+        return True
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._channel.close(0)
+
+    # -- how
+
+    async def _call(
+        self,
+        service: str,
+        endpoint: str,
+        request: object,
+        reply: type[T],
+        timeout: float | None,
+        metadata: MetadataLike | None,
+        namespace: str | None,
+    ) -> T:
+        made = headers(namespace or self._namespace, await self._token(), _trace(), metadata)
+        if not isinstance(request, AsyncIterable):
+            wanted = outgoing(service, endpoint, type(request), reply)
+            return await self._unary(wanted, request, made, timeout or _default_timeout(), False)
+        wanted = outgoing(service, endpoint, None, reply)
+        call = self._channel.stream_unary(wanted.path, wanted.dump, None)
+        try:
+            requests = self._bridge.our_stream(aiter(request))
+            data = await call(requests, timeout=timeout, metadata=made, content_type=wanted.content_type)
+        except RpcError as problem:
+            raise micro_error(problem) from None
+        return wanted.parse(data)
+
+    async def _unary(
+        self,
+        wanted: Outgoing[T],
+        request: object,
+        made: list[tuple[str, str | bytes]],
+        timeout: float | None,
+        wait_for_ready: bool,
+    ) -> T:
+        data = wanted.dump(request)
+        call = self._channel.unary_unary(wanted.path)
+        try:
+            answer = await call(
+                data,
+                timeout=timeout,
+                metadata=made,
+                content_type=wanted.content_type,
+                wait_for_ready=wait_for_ready,
+            )
+        except RpcError as problem:
+            raise micro_error(problem) from None
+        return wanted.parse(answer)
+
+    async def _stream(
+        self,
+        service: str,
+        endpoint: str,
+        request: object,
+        reply: type[T],
+        timeout: float | None,
+        metadata: MetadataLike | None,
+        namespace: str | None,
+    ) -> AsyncIterator[T]:
+        made = headers(namespace or self._namespace, await self._token(), _trace(), metadata)
+        if isinstance(request, AsyncIterable):
+            wanted = outgoing(service, endpoint, None, reply)
+            call = self._channel.stream_stream(wanted.path, wanted.dump, None)(
+                self._bridge.our_stream(aiter(request)),
+                timeout=timeout,
+                metadata=made,
+                content_type=wanted.content_type,
+            )
+        else:
+            wanted = outgoing(service, endpoint, type(request), reply)
+            call = self._channel.unary_stream(wanted.path)(
+                wanted.dump(request), timeout=timeout, metadata=made, content_type=wanted.content_type
+            )
+        try:
+            async for data in call:
+                yield wanted.parse(data)
+        except RpcError as problem:
+            raise micro_error(problem) from None
+        finally:
+            call.cancel()
+
+    async def _ask_auth(self, question: Question) -> Any:
+        return await self.ask(question.path, question.request, question.reply, token=question.token)
+
+    async def _ask_store(self, ask: Ask[T]) -> T:
+        if not ask.stream:
+            return ask.answer([await self.ask(ask.path, ask.request, ask.reply)])
+        service, _, method = ask.path[1:].partition("/")
+        name, _, struct = service.rpartition(".")
+        replies = self._stream(
+            name, f"{struct}.{method}", ask.request, ask.reply, _default_timeout(), None, CORE
+        )
+        return ask.answer([reply async for reply in replies])
+
+    async def _token(self) -> str:
+        """Our token; nothing where we are nobody, which is for the other side to judge."""
+        return self.tokens.ready() or await self.tokens.fetch()
+
+
+def account_from(message: auth_pb2.Account) -> Account:
+    """An account, as the auth service describes it."""
+    return Account(
+        message.id, message.type, message.issuer, message.name, tuple(message.scopes), dict(message.metadata)
+    )
+
+
+def _trace() -> str:
+    call = current_call()
+    return call.id if call is not None else ""
+
+
+def _default_timeout() -> float | None:
+    """None where the call that is being answered has a deadline, which the channel then takes over."""
+    call = current_call()
+    return None if call is not None and call.deadline is not None else TIMEOUT

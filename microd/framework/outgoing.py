@@ -1,0 +1,95 @@
+"""A call of another service, before anything is sent and after everything has come: what both clients share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from uuid import uuid4
+
+from microd.framework import naming
+from microd.framework.failures import CLIENT
+from microd.framework.schema.codec import NOTHING, Codec, codec_of
+from microd.kernel.errors import BadGateway, BadRequest
+
+T = TypeVar("T")
+MetadataLike = Mapping[str, "str | bytes"] | Iterable[tuple[str, "str | bytes"]]
+
+#: Seconds which a unary call may take where nobody says otherwise.
+TIMEOUT = 10.0
+#: The namespace in which the core services are, whichever one they are asked about (spec 7.1).
+CORE = "micro"
+
+PROTO = "application/grpc+proto"
+JSON = "application/grpc+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing(Generic[T]):
+    """One call that is to be made.
+
+    @ivar dump: makes bytes of a request; C{parse} makes a reply of bytes. Both raise L{MicroError}s.
+    """
+
+    path: str
+    content_type: str
+    dump: Callable[[Any], bytes]
+    parse: Callable[[bytes], T]
+
+
+def outgoing(service: str, endpoint: str, request: type | None, reply: type[T]) -> Outgoing[T]:
+    """Prepare a call.
+
+    @param request: the type of what is sent: a dataclass, a generated message, C{dict} (as JSON) or C{NoneType}; C{None}
+        where each message of a stream tells by itself.
+    @param reply: the type of what shall come back. With C{dict} on either side the call is made in JSON.
+    @raise BadRequest: C{endpoint} is not one.
+    @raise SchemaError: a type cannot be a message.
+    """
+    receiving = _codec(reply)
+    json = request is dict or reply is dict
+    known = None if request is None else _codec(request)
+    parse = receiving.parse_json if json else receiving.parse
+    name = f"{service}.{endpoint}"
+
+    def dumped(value: Any) -> bytes:
+        codec = known or _codec(type(value))
+        try:
+            return codec.dump_json(value) if json else codec.dump(value)
+        except ValueError as problem:
+            raise BadRequest(f"the request to {name}: {problem}", CLIENT) from None
+
+    def parsed(data: bytes) -> T:
+        try:
+            return parse(data)
+        except ValueError as problem:
+            said = str(problem).replace("the request", "the reply")
+            raise BadGateway(f"{name} answered what is not a {reply.__name__}: {said}", CLIENT) from None
+
+    return Outgoing(naming.path_of(service, endpoint), JSON if json else PROTO, dumped, parsed)
+
+
+def headers(
+    namespace: str, token: str, trace: str, extra: MetadataLike | None
+) -> list[tuple[str, str | bytes]]:
+    """The metadata of a call; what the author gave wins over what we would say.
+
+    @param trace: the id of the call that is being answered; empty for none.
+    """
+    made: list[tuple[str, str | bytes]] = []
+    given: set[str] = set()
+    if extra is not None:
+        for name, value in extra.items() if isinstance(extra, Mapping) else extra:
+            made.append((name.lower(), value))
+            given.add(name.lower())
+    if "micro-namespace" not in given:
+        made.append(("micro-namespace", namespace))
+    if token and "authorization" not in given:
+        made.append(("authorization", f"Bearer {token}"))
+    if "micro-trace-id" not in given:
+        made.append(("micro-trace-id", trace or uuid4().hex))
+    return made
+
+
+def _codec(kind: type[T]) -> Codec[T]:
+    return NOTHING if kind is type(None) else codec_of(kind)

@@ -1,0 +1,135 @@
+"""A service: the object that an author makes, decorates functions with, and runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar, overload
+
+from microd.framework import naming
+from microd.framework.client import Client
+from microd.framework.endpoints import Endpoints, Published
+
+F = TypeVar("F", bound=Callable[..., Any])
+Hook = Callable[[], Awaitable[None] | None]
+H = TypeVar("H", bound=Hook)
+
+
+class Service:
+    """A named set of endpoints::
+
+        service = Service("greeter")
+
+        @service.endpoint                       # Greeter.Hello
+        async def hello(request: HelloRequest) -> HelloReply:
+            return HelloReply(msg=f"Hello {request.name}")
+
+        if __name__ == "__main__":
+            service.run()
+
+    What the runtime says in C{MICRO_SERVICE_NAME}, C{MICRO_SERVICE_VERSION} and C{MICRO_SERVICE_ADDRESS} wins over what
+    stands here.
+
+    @param name: how the service is found: letters, digits, C{-} and C{.}.
+    @param address: where it listens, C{host:port}; empty: a free port, on this host only if the daemon is on it too.
+    @param metadata: what the registry tells about each node.
+    @param reactor: C{"asyncio"} for handlers which await what libraries for asyncio make; empty: Twisted's fastest.
+    @param threads: how many plain C{def} handlers run at once.
+    @param drain: seconds that calls in flight have on a stop.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: str = "latest",
+        *,
+        address: str = "",
+        metadata: Mapping[str, str] | None = None,
+        reactor: str = "",
+        threads: int = 16,
+        drain: float = 20.0,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        if reactor not in ("", "asyncio"):
+            raise ValueError(f'there is no reactor {reactor!r}: leave it out, or say "asyncio"')
+        self.name = naming.checked_service(environ.get("MICRO_SERVICE_NAME") or name)
+        self.version = environ.get("MICRO_SERVICE_VERSION") or version
+        self.address = environ.get("MICRO_SERVICE_ADDRESS") or address
+        self.metadata = dict(metadata or {})
+        self.reactor = reactor
+        self.threads = threads
+        self.drain = drain
+        self.starting: list[Hook] = []
+        self.stopping: list[Hook] = []
+        self._endpoints = Endpoints(self.name)
+        self._client: Client | None = None
+
+    @overload
+    def endpoint(self, function: F) -> F: ...
+    @overload
+    def endpoint(
+        self, function: str = ..., /, *, name: str = ..., metadata: Mapping[str, str] | None = ...
+    ) -> Callable[[F], F]: ...
+    def endpoint(
+        self, function: F | str = "", /, *, name: str = "", metadata: Mapping[str, str] | None = None
+    ) -> F | Callable[[F], F]:
+        """Offer a function: C{@service.endpoint}, or C{@service.endpoint("Admin.Purge")} with another name than its own.
+
+        @param metadata: what the registry tells about the endpoint, beside its documentation.
+        @raise SchemaError: the function cannot be an endpoint; the text says why, and where it is.
+        """
+        names = sys._getframe(1).f_locals
+        if callable(function):
+            self._endpoints.add(function, name, names, metadata or {})
+            return function
+        chosen = function or name
+
+        def decorate(decorated: F) -> F:
+            self._endpoints.add(decorated, chosen, names, metadata or {})
+            return decorated
+
+        return decorate
+
+    def on_start(self, hook: H) -> H:
+        """Have a function called before the service takes calls: C{async def}, or plain and quick."""
+        self.starting.append(hook)
+        return hook
+
+    def on_stop(self, hook: H) -> H:
+        """Have a function called after the last call, whatever happened before."""
+        self.stopping.append(hook)
+        return hook
+
+    @property
+    def client(self) -> Client:
+        """Calls other services, and the platform's own, as this service; there is one while the service runs.
+
+        @raise RuntimeError: it does not run.
+        """
+        if self._client is None:
+            raise RuntimeError(
+                f"{self.name} does not run yet; its client is for handlers and for what they call"
+            )
+        return self._client
+
+    @client.setter
+    def client(self, client: Client | None) -> None:
+        self._client = client
+
+    def published(self) -> Published:
+        """The endpoints in all their forms.
+
+        @raise SchemaError: some annotation names what does not exist.
+        """
+        return self._endpoints.published()
+
+    def proto(self) -> str:
+        """The contract as the text of a C{.proto} file, for other languages."""
+        return self.published().prototext()
+
+    def run(self) -> None:
+        """Run until SIGTERM or Ctrl-C, then let calls finish; what prevents it ends the process with one sentence."""
+        from microd.framework.running import run  # the reactor is chosen there, as late as can be
+
+        run(self)
