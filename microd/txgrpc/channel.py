@@ -1,0 +1,509 @@
+"""The client's side: one address, one connection at a time, many calls.
+
+::
+
+    idle ──call──▶ connecting ──SETTINGS──▶ ready ──GOAWAY, numbers used up──▶ idle (the old one finishes its calls)
+                     │ refused, silent         │ connection lost
+                     ▼                         ▼
+                   resting ──time over and a call waits──▶ connecting
+    any ──close──▶ closed
+
+Until the server's SETTINGS have come nothing is sent, so a call which fails before then is known to be undelivered.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from microd.txgrpc import messages, requests
+from microd.txgrpc.call import CURRENT
+from microd.txgrpc.clientcall import ClientCall, Outbound, UnaryCall
+from microd.txgrpc.clientprotocol import ClientFactory, ClientProtocol
+from microd.txgrpc.deadlines import Deadlines
+from microd.txgrpc.limits import DEFAULT, Keepalive, Limits
+from microd.txgrpc.status import MetadataLike, RpcError, StatusCode
+
+Serialize = Callable[[Any], bytes] | None
+Deserialize = Callable[[bytes], Any] | None
+Requests = Iterable[Any] | AsyncIterable[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long a channel rests after the server could not be reached: a random part of a doubling time, in seconds."""
+
+    first: float = 0.1
+    most: float = 5.0
+
+    def delay(self, failures: int, random: Callable[[], float]) -> float:
+        """The rest after so many failures in a row."""
+        return random() * min(self.most, self.first * 2.0 ** min(failures - 1, 30))
+
+
+#: Servers of other makers end connections that are pinged more often than every five minutes.
+KEEPALIVE = Keepalive(interval=310.0)
+_BACKOFF = Backoff()
+
+
+class Channel:
+    """Calls to the server at one endpoint.
+
+    It connects with the first call and again when a call needs it. A call that finds no connection fails at once
+    while the channel rests after a failure, unless it asks to wait (C{wait_for_ready}).
+
+    @ivar deadlines: of the calls in flight.
+    @ivar on_closed: called once, when C{close} has run its course.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        endpoint: IStreamClientEndpoint,
+        clock: IReactorTime,
+        *,
+        authority: str = "localhost",
+        limits: Limits = DEFAULT,
+        wait_for_ready: bool = False,
+        secure: bool = False,
+        keepalive: Keepalive = KEEPALIVE,
+        backoff: Backoff = _BACKOFF,
+        connect_timeout: float = 20.0,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self.clock = clock
+        self.limits = limits
+        self.keepalive = keepalive
+        self.deadlines = Deadlines(clock)
+        self.on_closed: Callable[[], None] | None = None
+        self.authority = authority
+        self.scheme = "https" if secure else "http"
+        self._endpoint = endpoint
+        self._wait_for_ready = wait_for_ready
+        self._backoff = backoff
+        self._random = random
+        self._connect_timeout = connect_timeout
+        self._ready: ClientProtocol | None = None
+        self._protocols: set[ClientProtocol] = set()
+        self._connecting = False
+        self._attempt: Deferred[Any] | None = None
+        self._waiting: dict[Outbound, None] = {}
+        self._failures = 0
+        self._rest: IDelayedCall | None = None
+        self._trouble = "not connected"
+        self._closed: list[Deferred[None]] | None = None
+        self._sweep: IDelayedCall | None = None
+
+    # Making calls.
+
+    def unary_unary(
+        self, path: str, serialize: Serialize = None, deserialize: Deserialize = None
+    ) -> UnaryUnary:
+        """One request, one reply."""
+        return UnaryUnary(self, path, serialize, deserialize)
+
+    def unary_stream(
+        self, path: str, serialize: Serialize = None, deserialize: Deserialize = None
+    ) -> UnaryStream:
+        """One request, many replies."""
+        return UnaryStream(self, path, serialize, deserialize)
+
+    def stream_unary(
+        self, path: str, serialize: Serialize = None, deserialize: Deserialize = None
+    ) -> StreamUnary:
+        """Many requests, one reply."""
+        return StreamUnary(self, path, serialize, deserialize)
+
+    def stream_stream(
+        self, path: str, serialize: Serialize = None, deserialize: Deserialize = None
+    ) -> StreamStream:
+        """Many of both."""
+        return StreamStream(self, path, serialize, deserialize)
+
+    def submit(self, call: Outbound, timeout: float | None, wait_for_ready: bool | None) -> None:
+        """Send a call, now or when the server can be reached."""
+        outer = CURRENT.get()
+        if outer is not None and outer.deadline is not None:
+            left = outer.time_remaining() or 0.0
+            timeout = left if timeout is None else min(left, timeout)
+        if timeout is not None:
+            if timeout <= 0:
+                call.expired()
+                return
+            call.expires = self.clock.seconds() + timeout
+            call.timed = True
+            self.deadlines.add(call)
+        protocol = self._ready
+        if protocol is not None and not self._waiting and protocol.connection.can_open:
+            self._open(call, protocol)
+            return
+        call.wait_for_ready = self._wait_for_ready if wait_for_ready is None else wait_for_ready
+        self._enqueue(call)
+
+    def _open(self, call: Outbound, protocol: ClientProtocol) -> None:
+        connection = protocol.connection
+        call.join(connection)
+        call.is_open = True
+        block = call.block
+        if call.timed:
+            block += requests.timeout(call.expires - self.clock.seconds())
+        connection.open(call, block, call.first, end=call.whole)
+        call.has_opened()
+
+    def _enqueue(self, call: Outbound) -> None:
+        if self._closed is not None:
+            call.failed_to_open("the channel is closed")
+        elif self._rest is not None and not call.wait_for_ready:
+            call.failed_to_open(self._trouble)
+        else:
+            self._waiting[call] = None
+            if self._ready is None and self._rest is None:
+                self._connect()
+            elif self._ready is not None and self._ready.connection.exhausted:
+                self.retire(self._ready)
+
+    def done(self, call: Outbound) -> None:
+        """A call is over."""
+        if self._waiting:
+            self._waiting.pop(call, None)
+            self._send_waiting()
+        if self._closed is not None:
+            self._maybe_closed()
+
+    def _send_waiting(self) -> None:
+        protocol = self._ready
+        if protocol is None:
+            return
+        waiting = self._waiting
+        while waiting and protocol.connection.can_open:
+            call = next(iter(waiting))
+            del waiting[call]
+            self._open(call, protocol)
+        if waiting and protocol.connection.exhausted:
+            self.retire(protocol)
+
+    # Connecting.
+
+    def _connect(self) -> None:
+        if self._connecting:
+            return
+        self._connecting = True
+        attempt = self._attempt = self._endpoint.connect(ClientFactory(self))
+        late = self.clock.callLater(self._connect_timeout, self._too_late)
+
+        def settled(result: Any) -> Any:
+            self._attempt = None
+            if late.active():
+                late.cancel()
+            return result
+
+        attempt.addBoth(settled)
+        attempt.addErrback(self._refused)
+
+    def _too_late(self) -> None:
+        if self._attempt is not None:
+            self._attempt.cancel()
+
+    def _refused(self, failure: Failure) -> None:
+        self._connecting = False
+        if failure.check(CancelledError):
+            self._failed("the server cannot be reached: it does not answer")
+        else:
+            self._failed(f"the server cannot be reached: {failure.getErrorMessage()}")
+
+    def made(self, protocol: ClientProtocol) -> None:
+        """A connection is up; the server has not said anything yet."""
+        self._protocols.add(protocol)
+        if self._closed is not None:
+            protocol.close()
+        elif self._sweep is None:
+            self._look_after_later()
+
+    def settled(self, protocol: ClientProtocol) -> None:
+        """The server's settings have come, the first time or again."""
+        if self._ready is None and not protocol.retired:
+            self._connecting = False
+            self._ready = protocol
+            self._failures = 0
+        self._send_waiting()
+
+    def retire(self, protocol: ClientProtocol) -> None:
+        """Open no more calls on this connection; it lives until those in flight are over."""
+        if protocol.retired:
+            return
+        protocol.retired = True
+        if self._ready is protocol:
+            self._ready = None
+        if not protocol.connection.streams:
+            protocol.close()
+        if self._waiting and self._ready is None and self._rest is None:
+            self._connect()
+
+    def lost(self, protocol: ClientProtocol, reason: str) -> None:
+        """A connection is gone; its calls have been told."""
+        self._protocols.discard(protocol)
+        if self._ready is protocol:
+            self._ready = None
+            self._trouble = reason
+        elif self._ready is None and not protocol.retired:
+            # It broke before the server had said anything.
+            self._connecting = False
+            self._failed(reason)
+        if not self._protocols and self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        if self._closed is not None:
+            self._maybe_closed()
+        elif self._waiting and self._ready is None and self._rest is None:
+            self._connect()
+
+    def _failed(self, trouble: str) -> None:
+        """The server could not be reached: rest, and tell those who did not want to wait."""
+        self._trouble = trouble
+        self._failures += 1
+        if self._closed is not None:
+            self._maybe_closed()
+            return
+        delay = self._backoff.delay(self._failures, self._random)
+        self._rest = self.clock.callLater(delay, self._rested)
+        for call in [call for call in self._waiting if not call.wait_for_ready]:
+            call.failed_to_open(trouble)
+
+    def _rested(self) -> None:
+        self._rest = None
+        if self._waiting and self._ready is None:
+            self._connect()
+
+    def _look_after_later(self) -> None:
+        keepalive = self.keepalive
+        every = max(0.1, min(keepalive.handshake, keepalive.interval, keepalive.timeout) / 2)
+        self._sweep = self.clock.callLater(every, self._look_after)
+
+    def _look_after(self) -> None:
+        self._look_after_later()
+        now = self.clock.seconds()
+        for protocol in list(self._protocols):
+            protocol.look_after(now)
+
+    # Ending.
+
+    async def close(self, grace: float = 0.0) -> None:
+        """Take no more calls; after C{grace} seconds, end those still in flight as UNAVAILABLE, and hang up."""
+        if self._closed is None:
+            self._closed = []
+            if self._rest is not None:
+                self._rest.cancel()
+                self._rest = None
+            for call in list(self._waiting):
+                call.failed_to_open("the channel is closed")
+            if self._attempt is not None:
+                self._attempt.cancel()
+            for protocol in list(self._protocols):
+                self.retire(protocol)
+        if not self._protocols:
+            self._maybe_closed()
+            return
+        closed: Deferred[None] = Deferred()
+        self._closed.append(closed)
+        late = self.clock.callLater(grace, self._hang_up)
+        try:
+            await closed
+        finally:
+            if late.active():
+                late.cancel()
+
+    def _hang_up(self) -> None:
+        for protocol in list(self._protocols):
+            protocol.give_up("the channel is closed")
+
+    def _maybe_closed(self) -> None:
+        if self._closed is None or self._protocols:
+            return
+        self.deadlines.stop()
+        waiting, self._closed = self._closed, []
+        for closed in waiting:
+            closed.callback(None)
+        if self.on_closed is not None:
+            told, self.on_closed = self.on_closed, None
+            told()
+
+
+class _Callable:
+    """A method of the server, as the client calls it; the header block of plain calls is made once."""
+
+    __slots__ = ("_block", "_channel", "_deserialize", "_path", "_serialize")
+
+    def __init__(self, channel: Channel, path: str, serialize: Serialize, deserialize: Deserialize) -> None:
+        self._channel = channel
+        self._path = path
+        self._serialize = serialize
+        self._deserialize = deserialize
+        self._block = requests.block(channel.scheme, channel.authority, path)
+
+    def _head(self, metadata: MetadataLike | None, content_type: str | None, compress: bool) -> bytes:
+        if metadata is None and content_type is None and not compress:
+            return self._block
+        channel = self._channel
+        return requests.block(
+            channel.scheme, channel.authority, self._path, metadata, content_type, compress=compress
+        )
+
+    def _message(self, request: Any, compress: bool) -> bytes:
+        data = request if self._serialize is None else self._serialize(request)
+        most = self._channel.limits.max_message
+        if len(data) > most:
+            bad = messages.too_large(len(data), most)
+            raise RpcError(bad.code, bad.text, delivered=False)
+        return messages.frame_compressed(data) if compress else messages.frame_message(data)
+
+
+class UnaryUnary(_Callable):
+    """One request, one reply."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        request: Any,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        wait_for_ready: bool | None = None,
+        compress: bool = False,
+        content_type: str | None = None,
+    ) -> Deferred[Any]:
+        """Call; the Deferred fires with the reply or fails with L{RpcError}, and cancels the call when cancelled."""
+        block = self._head(metadata, content_type, compress)
+        channel = self._channel
+        try:
+            first = self._message(request, compress)
+        except RpcError as error:
+            failed: Deferred[Any] = Deferred()
+            failed.errback(error)
+            return failed
+        call = UnaryCall(channel, block, first, True, self._deserialize)
+        channel.submit(call, timeout, wait_for_ready)
+        return call.reply
+
+
+class UnaryStream(_Callable):
+    """One request, many replies."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        request: Any,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        wait_for_ready: bool | None = None,
+        compress: bool = False,
+        content_type: str | None = None,
+    ) -> ClientCall:
+        """Call; iterate over what is returned.
+
+        @raise RpcError: the request is too large.
+        """
+        block = self._head(metadata, content_type, compress)
+        call = _streaming(self._channel, block, self._message(request, compress), True, self._deserialize)
+        self._channel.submit(call, timeout, wait_for_ready)
+        return call
+
+
+class StreamUnary(_Callable):
+    """Many requests, one reply."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        requests: Requests,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        wait_for_ready: bool | None = None,
+        compress: bool = False,
+        content_type: str | None = None,
+    ) -> Deferred[Any]:
+        """Call with C{requests}; the Deferred fires with the reply or fails with L{RpcError}."""
+        block = self._head(metadata, content_type, compress)
+        call = _streaming(self._channel, block, b"", False, self._deserialize, self._serialize, compress)
+        self._channel.submit(call, timeout, wait_for_ready)
+        return Deferred.fromCoroutine(_only_reply(call, requests))
+
+
+class StreamStream(_Callable):
+    """Many of both."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        requests: Requests | None = None,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        wait_for_ready: bool | None = None,
+        compress: bool = False,
+        content_type: str | None = None,
+    ) -> ClientCall:
+        """Call with C{requests}, or write them to what is returned; iterate over it for the replies."""
+        block = self._head(metadata, content_type, compress)
+        call = _streaming(self._channel, block, b"", False, self._deserialize, self._serialize, compress)
+        self._channel.submit(call, timeout, wait_for_ready)
+        if requests is not None:
+            call.feed(_feed(call, requests))
+        return call
+
+
+def _streaming(
+    channel: Channel,
+    block: bytes,
+    first: bytes,
+    whole: bool,
+    deserialize: Deserialize,
+    serialize: Serialize = None,
+    compress: bool = False,
+) -> ClientCall:
+    outer = CURRENT.get()
+    call = ClientCall(channel, block, first, whole, deserialize, serialize, compress, outer)
+    if outer is not None:
+        outer.adopt(call)
+    return call
+
+
+async def _feed(call: ClientCall, given: Requests) -> None:
+    """Write all of C{given}; an error in making them cancels the call, the call's own end is told to its reader."""
+    try:
+        if isinstance(given, AsyncIterable):
+            async for request in given:
+                await call.write(request)
+        else:
+            for request in given:
+                await call.write(request)
+        await call.done_writing()
+    except RpcError:
+        if not call.over:
+            raise
+
+
+async def _only_reply(call: ClientCall, given: Requests) -> Any:
+    call.feed(_feed(call, given))
+    replies = []
+    async for reply in call:
+        replies.append(reply)
+        if len(replies) > 1:
+            break
+    if len(replies) == 1:
+        return replies[0]
+    call.cancel()
+    raise RpcError(StatusCode.INTERNAL, "the method gives one reply, and there were none, or more")

@@ -1,0 +1,818 @@
+"""HTTP/2 as gRPC needs it, without I/O: bytes go in, calls on streams come out (RFC 9113).
+
+::
+
+    connection = Http2Connection(client_side=False, limits=Limits(), accept=lambda connection, head: MyStream(connection))
+    connection.start()                      # our preface and SETTINGS
+    connection.receive(data)                # from the network; never raises
+    transport.write(connection.data_to_send())
+    if connection.failed: ...               # GOAWAY is in data_to_send(); write it and hang up
+
+    stream = MyStream(connection)           # the client's way: a stream of its own, opened with a header block
+    connection.open(stream, block, data, end=True)
+    connection.connection_lost("why")       # the transport is gone: every open stream is told
+
+Streams are L{microd.txgrpc.stream.Stream}; the connection calls their methods, so there are no event objects. Messages
+are whole gRPC messages, uncompressed, within C{Limits.max_message}.
+
+Rules of this file. It is the hot path of the whole: C{receive} walks the buffer once, with local names, and treats the two
+frames of a unary call in place; everything rare is a method. Header blocks which left the HPACK table alone are
+remembered as bytes, with the head that was made of them, and all are forgotten as soon as the table changes. Whatever a
+peer can do wrong raises C{ProtocolFault} (GOAWAY) or C{StreamFault} (RST_STREAM) inside and is answered in one place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from microd.txgrpc import frames, messages
+from microd.txgrpc.frames import (
+    CANCEL,
+    COMPRESSION_ERROR,
+    ENHANCE_YOUR_CALM,
+    FLOW_CONTROL_ERROR,
+    FRAME_SIZE_ERROR,
+    HEAD,
+    HEAD_NUMBER,
+    MAX_STREAM_ID,
+    MAX_WINDOW,
+    NO_ERROR,
+    OUR_MAX_FRAME,
+    PREFACE,
+    PREFIX,
+    PROTOCOL_ERROR,
+    REFUSED_STREAM,
+    RST_STREAM,
+    STREAM_CLOSED,
+    WINDOW_UPDATE,
+    ProtocolFault,
+    StreamFault,
+)
+from microd.txgrpc.headerblock import Field, HeaderDecoder, Oversize, encode_fields
+from microd.txgrpc.heads import RequestHead, ResponseHead, check_request_trailers
+from microd.txgrpc.limits import DEFAULT, Limits
+from microd.txgrpc.outgoing import Outgoing
+from microd.txgrpc.stream import CLOSED, REMOTE, Stream
+
+Accept = Callable[["Http2Connection", RequestHead], Stream]
+H = TypeVar("H", RequestHead, ResponseHead)
+
+_unpack_head = HEAD.unpack_from
+_unpack_prefix = PREFIX.unpack_from
+#: How many header blocks are remembered, and how long one may be.
+_MEMORY, _MEMORABLE = 64, 1024
+
+
+_TOO_LONG = encode_fields(
+    [
+        (b":status", b"431"),
+        (b"content-type", b"application/grpc"),
+        (b"grpc-status", b"8"),
+        (b"grpc-message", b"the header list is longer than the limit"),
+    ]
+)
+
+
+def _refuse(connection: Http2Connection, head: RequestHead) -> Stream:
+    raise StreamFault(REFUSED_STREAM, "nobody serves calls here")
+
+
+class Http2Connection(Outgoing):
+    """One side of one connection.
+
+    @ivar failed: the error code of the GOAWAY which ended it, else None.
+    @ivar reason: why, for the log.
+    @ivar draining: no new streams are accepted, or may be opened.
+    @ivar goaway_last: the last stream id in the peer's GOAWAY, else None.
+    @ivar last_peer_id: the highest stream id that the peer has opened.
+    @ivar settled: the peer's first SETTINGS have come.
+    @ivar frames_received: how many; the shell compares it to tell silence from life.
+    @ivar on_pong: called with the payload of a PING's answer.
+    @ivar on_goaway: called with error code and text when the peer says that it will go.
+    @ivar on_settings: called when the peer's settings changed.
+    """
+
+    __slots__ = (
+        "_accept",
+        "_block",
+        "_block_flags",
+        "_block_id",
+        "_continuations",
+        "_decoder",
+        "_forgiven",
+        "_low",
+        "_memory",
+        "_next_id",
+        "_noise",
+        "_now",
+        "_partial",
+        "_preface",
+        "_recv_window",
+        "_resets",
+        "_skipped",
+        "buffered",
+        "client_side",
+        "draining",
+        "failed",
+        "frames_received",
+        "goaway_last",
+        "last_peer_id",
+        "lingering",
+        "lost",
+        "on_goaway",
+        "on_pong",
+        "on_settings",
+        "peer_max_streams",
+        "reason",
+        "settled",
+    )
+
+    def __init__(
+        self,
+        client_side: bool,
+        limits: Limits = DEFAULT,
+        accept: Accept = _refuse,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(limits)
+        self.client_side = client_side
+        self._accept = accept
+        self._now = now
+        self._preface = not client_side
+        self._partial = b""
+        self._decoder = HeaderDecoder(limits.max_header_list)
+        self._memory: dict[bytes, Any] = {}
+        self._block: bytearray | None = None
+        self._block_id = self._block_flags = self._continuations = 0
+        self._recv_window = frames.DEFAULT_WINDOW
+        self._low = limits.connection_window // 2
+        self._next_id = 1
+        self.last_peer_id = 0
+        self._skipped: list[tuple[int, int]] = []
+        self._noise, self._resets = limits.max_noise, limits.max_resets
+        self._forgiven = now()
+        self.buffered = self.lingering = self.frames_received = 0
+        self.draining = self.settled = self.lost = False
+        self.failed: int | None = None
+        self.reason = ""
+        self.goaway_last: int | None = None
+        self.peer_max_streams = MAX_STREAM_ID
+        self.on_pong: Callable[[bytes], None] | None = None
+        self.on_goaway: Callable[[int, str], None] | None = None
+        self.on_settings: Callable[[], None] | None = None
+
+    # Starting and ending.
+
+    def start(self) -> None:
+        """Send our preface: the client's magic, our settings, the connection's window."""
+        limits = self.limits
+        ours = {
+            frames.INITIAL_WINDOW_SIZE: limits.stream_window,
+            frames.MAX_HEADER_LIST_SIZE: limits.max_header_list,
+        }
+        if self.client_side:
+            self._out.append(PREFACE)
+            ours[frames.ENABLE_PUSH] = 0
+        else:
+            ours[frames.MAX_CONCURRENT_STREAMS] = limits.max_streams
+        self._out.append(frames.settings(ours))
+        more = limits.connection_window - self._recv_window
+        if more > 0:
+            self._out.append(HEAD_NUMBER.pack(0, 4, WINDOW_UPDATE, 0, 0, more))
+            self._recv_window += more
+        self._sent()
+
+    def drain(self, *, final: bool = False) -> None:
+        """Say that no new streams are wanted: first kindly, then (C{final}) naming the last one that counts."""
+        self._out.append(frames.goaway(self.last_peer_id if final else MAX_STREAM_ID, NO_ERROR))
+        self.draining = self.draining or final
+        self._sent()
+
+    def fail(self, code: int, text: str) -> None:
+        """End the connection: GOAWAY, and every stream is told."""
+        if self.failed is not None:
+            return
+        self.failed = code
+        self.reason = text
+        self._out.append(frames.goaway(self.last_peer_id, code, text))
+        self.connection_lost(text, code)
+        self._sent()
+
+    def connection_lost(self, text: str, code: int = CANCEL) -> None:
+        """There is no connection any more: tell every open stream. What was not processed says so."""
+        self.lost = True
+        streams = list(self.streams.values())
+        for stream in streams:
+            self.forget(stream)
+            stream.was_reset(code, text, True)
+
+    # Opening streams (client).
+
+    @property
+    def can_open(self) -> bool:
+        """Whether one more stream may be opened now."""
+        return (
+            not self.draining
+            and not self.lost
+            and self.goaway_last is None
+            and len(self.streams) < self.peer_max_streams
+            and self._next_id <= MAX_STREAM_ID
+        )
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no stream can be opened ever again: numbers ran out, or the peer is going."""
+        return self.lost or self.draining or self.goaway_last is not None or self._next_id > MAX_STREAM_ID
+
+    def open(self, stream: Stream, block: bytes, data: bytes = b"", *, end: bool = False) -> bool:
+        """Open a stream with a header block and, if there is any, its first data; see L{Outgoing.send_data}.
+
+        The caller has looked at C{can_open}.
+        """
+        stream.id = self._next_id
+        self._next_id += 2
+        self.streams[stream.id] = stream
+        busy, self.busy = self.busy, True
+        try:
+            self._put_headers(stream.id, block, frames.END_STREAM if end and not data else 0)
+            if data:
+                more = self.send_data(stream, data, end=end)
+            else:
+                more = not self.paused
+                if end:
+                    self._ended(stream)
+        finally:
+            self.busy = busy
+        self._sent()
+        return more
+
+    # Taking in.
+
+    def receive(self, data: bytes) -> None:
+        """Take in what arrived; the answers are in C{data_to_send}. Never raises for anything a peer sends."""
+        if self.failed is not None or self.lost:
+            return
+        if self._partial:
+            data = self._partial + data
+            self._partial = b""
+        self.busy = True
+        try:
+            if self._preface and not self._take_preface(data):
+                return
+            if self._preface:
+                self._preface = False
+                data = data[len(PREFACE) :]
+            self._take_frames(data)
+        except ProtocolFault as fault:
+            self.fail(fault.code, fault.text)
+        finally:
+            self.busy = False
+
+    def _take_preface(self, data: bytes) -> bool:
+        if not PREFACE.startswith(data[: len(PREFACE)]):
+            raise ProtocolFault(PROTOCOL_ERROR, "this is not HTTP/2")
+        if len(data) < len(PREFACE):
+            self._partial = data
+            return False
+        return True
+
+    def _take_frames(self, data: bytes) -> None:
+        # One pass. A unary call is two turns of this loop: HEADERS found in the memory, DATA that is one message.
+        streams = self.streams
+        position, size = 0, len(data)
+        server = not self.client_side
+        while size - position >= 9:
+            high, low, kind, flags, stream_id = _unpack_head(data, position)
+            length = high << 8 | low
+            if length > OUR_MAX_FRAME:
+                raise ProtocolFault(FRAME_SIZE_ERROR, "frame too long")
+            start = position + 9
+            end = start + length
+            if end > size:
+                break
+            position = end
+            self.frames_received += 1
+            stream_id &= 0x7FFFFFFF
+            if not self.settled or self._block is not None:
+                self._check_order(kind, flags, stream_id)
+            try:
+                if kind == 0:
+                    stream = streams.get(stream_id)
+                    self._recv_window -= length
+                    if self._recv_window < self._low:
+                        self._reopen_connection()
+                    if stream is None or stream.state & REMOTE:
+                        self._late_data(stream, stream_id)
+                        continue
+                    if (
+                        flags & 0x9 == 1
+                        and length >= 5
+                        and stream.partial is None
+                        and not data[start]
+                        and _unpack_prefix(data, start)[1] == length - 5 <= self.limits.max_message
+                        and length <= stream.recv_window
+                        and (stream.expected < 0 or stream.expected == length)
+                    ):
+                        # One whole message, and the end with it.
+                        stream.state |= REMOTE
+                        stream.message_received(data[start + 5 : end], True)
+                        if stream.state == CLOSED and stream_id in streams:
+                            self.forget(stream)
+                        continue
+                    self._take_data(stream, data, start, end, flags)
+                elif kind == 1:
+                    block = (
+                        data[start:end]
+                        if not flags & 0x28
+                        else self._strip(data[start:end], flags, stream_id)
+                    )
+                    if not flags & 4:
+                        self._begin_block(stream_id, block, flags)
+                    elif server and stream_id > self.last_peer_id:
+                        self._take_request(stream_id, block, flags)
+                    else:
+                        self._take_headers(stream_id, block, flags)
+                else:
+                    self._take_control(kind, flags, stream_id, data[start:end])
+            except StreamFault as fault:
+                self._stream_fault(stream_id, fault)
+            if self.failed is not None or self.lost:
+                return
+        if position < size:
+            self._partial = data[position:] if position else data
+
+    def _check_order(self, kind: int, flags: int, stream_id: int) -> None:
+        if self._block is not None:
+            if kind != frames.CONTINUATION or stream_id != self._block_id:
+                raise ProtocolFault(PROTOCOL_ERROR, "a header block was interrupted")
+        elif kind != frames.SETTINGS or flags & frames.ACK:
+            raise ProtocolFault(PROTOCOL_ERROR, "SETTINGS must come first")
+
+    def _stream_fault(self, stream_id: int, fault: StreamFault) -> None:
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            self.reset(stream, fault.code)
+            stream.was_reset(fault.code, fault.text, True)
+        else:
+            self._out.append(HEAD_NUMBER.pack(0, 4, RST_STREAM, 0, stream_id, fault.code))
+            self._remember_reset(stream_id)
+        self._annoy()
+
+    # Header blocks.
+
+    def _strip(self, payload: bytes, flags: int, stream_id: int) -> bytes:
+        """The header block inside a padded or prioritised HEADERS frame (RFC 9113 6.2)."""
+        at, end = 0, len(payload)
+        if flags & frames.PADDED:
+            if not payload:
+                raise ProtocolFault(FRAME_SIZE_ERROR, "no pad length")
+            at, end = 1, end - payload[0]
+        if flags & frames.PRIORITISED:
+            at += 5
+            if at > len(payload):
+                raise ProtocolFault(FRAME_SIZE_ERROR, "no priority")
+        if end < at:
+            raise ProtocolFault(PROTOCOL_ERROR, "more padding than payload")
+        return payload[at:end]
+
+    def _begin_block(self, stream_id: int, block: bytes, flags: int) -> None:
+        if stream_id == 0:
+            raise ProtocolFault(PROTOCOL_ERROR, "HEADERS on stream 0")
+        self._block = bytearray(block)
+        self._block_id = stream_id
+        self._block_flags = flags
+        self._continuations = 0
+
+    def _take_continuation(self, payload: bytes, flags: int) -> None:
+        block = self._block
+        if block is None:
+            raise ProtocolFault(PROTOCOL_ERROR, "CONTINUATION of nothing")
+        block += payload
+        self._continuations += 1
+        most = self.limits.max_header_list
+        if len(block) > most or self._continuations > 8 + most // OUR_MAX_FRAME:
+            raise ProtocolFault(ENHANCE_YOUR_CALM, "the header block is far too long")
+        if not flags & frames.END_HEADERS:
+            return
+        self._block = None
+        stream_id, flags = self._block_id, self._block_flags
+        if not self.client_side and stream_id > self.last_peer_id:
+            self._take_request(stream_id, bytes(block), flags)
+        else:
+            self._take_headers(stream_id, bytes(block), flags)
+
+    def _fields(self, block: bytes) -> list[Field]:
+        """Decode a block; when that changed the table, no block means what it meant."""
+        decoder = self._decoder
+        try:
+            return decoder.decode(block)
+        finally:
+            if decoder.changed:
+                self._memory.clear()
+
+    def _head(self, block: bytes, kind: type[H]) -> H:
+        head = kind(self._fields(block))
+        if not self._decoder.changed and len(block) <= _MEMORABLE:
+            if len(self._memory) >= _MEMORY:
+                self._memory.clear()
+            self._memory[block] = head
+        return head
+
+    def _take_request(self, stream_id: int, block: bytes, flags: int) -> None:
+        """HEADERS that open a stream (server)."""
+        last = self.last_peer_id
+        if stream_id & 1 == 0:
+            raise ProtocolFault(PROTOCOL_ERROR, "a client's stream id is odd")
+        if stream_id != last + 2 and (last or stream_id != 1):
+            self._skip(last, stream_id)
+        self.last_peer_id = stream_id
+        try:
+            head: RequestHead = self._memory.get(block) or self._head(block, RequestHead)
+        except Oversize:
+            self._oversize(stream_id, flags)
+            return
+        if self.draining:
+            self._remember_reset(stream_id)
+            return
+        if len(self.streams) + self.lingering >= self.limits.max_streams:
+            raise StreamFault(REFUSED_STREAM, "too many calls at once")
+        stream = self._accept(self, head)
+        stream.id = stream_id
+        self.streams[stream_id] = stream
+        if head.content_length >= 0:
+            stream.expected = head.content_length
+        stream.encoding = head.encoding
+        if flags & 1:
+            stream.state = REMOTE
+        stream.opened()
+        if flags & 1 and stream.state != CLOSED:
+            if stream.expected > 0:
+                raise StreamFault(PROTOCOL_ERROR, "less data than content-length")
+            self._half_closed(stream)
+
+    def _skip(self, last: int, stream_id: int) -> None:
+        """The ids between were never used and now never can be (RFC 9113 5.1.1)."""
+        if len(self._skipped) >= 64:
+            del self._skipped[0]
+        self._skipped.append((last, stream_id))
+
+    def _oversize(self, stream_id: int, flags: int) -> None:
+        """Refuse a call whose headers are too long, in HTTP (RFC 6585) and in gRPC."""
+        block = _TOO_LONG
+        self._put_headers(stream_id, block, frames.END_STREAM)
+        if not flags & 1:
+            raise StreamFault(NO_ERROR, "the header list is too long")
+
+    def _take_headers(self, stream_id: int, block: bytes, flags: int) -> None:
+        """HEADERS on a stream which is not new: a response, or trailers."""
+        stream = self.streams.get(stream_id)
+        if stream is None or stream.state & REMOTE:
+            self._fields_of_closed(stream, stream_id, block)
+            return
+        if not self.client_side:
+            try:
+                fields = self._fields(block)
+            except Oversize as error:
+                raise StreamFault(ENHANCE_YOUR_CALM, "the trailers are too long") from error
+            if not flags & 1:
+                raise StreamFault(PROTOCOL_ERROR, "a second header list that ends nothing")
+            check_request_trailers(fields)
+            self._end_remote(stream)
+            return
+        try:
+            head: ResponseHead = self._memory.get(block) or self._head(block, ResponseHead)
+        except Oversize as error:
+            raise StreamFault(ENHANCE_YOUR_CALM, "the header list is too long") from error
+        self._take_response(stream, head, flags & 1)
+
+    def _take_response(self, stream: Stream, head: ResponseHead, ended: int) -> None:
+        status = head.http_status
+        if status is not None and status < 200:
+            if ended or stream.headed:
+                raise StreamFault(PROTOCOL_ERROR, "an interim response out of place")
+            return
+        if status is None if not stream.headed else status is not None:
+            raise StreamFault(PROTOCOL_ERROR, "trailers, or a response, out of place")
+        if ended:
+            if stream.expected > 0 or (stream.expected < 0 < head.content_length):
+                raise StreamFault(PROTOCOL_ERROR, "less data than content-length")
+            stream.state |= REMOTE
+            stream.trailers_received(head)
+            if stream.state == CLOSED:
+                self.forget(stream)
+            return
+        if stream.headed:
+            raise StreamFault(PROTOCOL_ERROR, "a second header list that ends nothing")
+        stream.headed = True
+        if head.content_length >= 0:
+            stream.expected = head.content_length
+        stream.encoding = head.encoding
+        stream.head_received(head)
+
+    def _fields_of_closed(self, stream: Stream | None, stream_id: int, block: bytes) -> None:
+        """Keep the table up to date for a stream that is closed, then say what is wrong, if anything."""
+        with suppress(Oversize):
+            self._fields(block)
+        self._on_closed(stream, stream_id, "HEADERS")
+
+    def _is_idle(self, stream_id: int) -> bool:
+        """Whether the stream was never opened (RFC 9113 5.1)."""
+        if stream_id & 1 == 0:
+            return True
+        if self.client_side:
+            return stream_id >= self._next_id
+        return stream_id > self.last_peer_id
+
+    def _on_closed(self, stream: Stream | None, stream_id: int, what: str) -> None:
+        """DATA or HEADERS where the peer may not send them (RFC 9113 5.1)."""
+        if stream_id == 0:
+            raise ProtocolFault(PROTOCOL_ERROR, f"{what} on stream 0")
+        if stream is not None:
+            raise StreamFault(STREAM_CLOSED, f"{what} after END_STREAM")
+        if self._is_idle(stream_id):
+            raise ProtocolFault(PROTOCOL_ERROR, f"{what} on an idle stream")
+        if stream_id in self._ours_reset:
+            return
+        if any(low < stream_id < high for low, high in self._skipped):
+            raise ProtocolFault(PROTOCOL_ERROR, f"{what} on a stream that was passed over")
+        raise ProtocolFault(STREAM_CLOSED, f"{what} on a closed stream")
+
+    # Data.
+
+    def _late_data(self, stream: Stream | None, stream_id: int) -> None:
+        self._on_closed(stream, stream_id, "DATA")
+
+    def _reopen_connection(self) -> None:
+        if self._recv_window < 0:
+            raise ProtocolFault(FLOW_CONTROL_ERROR, "more data than the connection's window")
+        # The connection's window follows what has arrived; what bounds memory is each stream's, which follows its
+        # reader, and C{max_buffered}. So one slow reader never stops the others.
+        more = self.limits.connection_window - self._recv_window
+        if more > 0:
+            self._recv_window += more
+            self._out.append(HEAD_NUMBER.pack(0, 4, WINDOW_UPDATE, 0, 0, more))
+
+    def _take_data(self, stream: Stream, data: bytes, start: int, end: int, flags: int) -> None:
+        """DATA that is not one whole last message."""
+        length = end - start
+        if self.client_side and not stream.headed:
+            raise StreamFault(PROTOCOL_ERROR, "DATA before the headers")
+        if length > stream.recv_window:
+            raise StreamFault(FLOW_CONTROL_ERROR, "more data than the stream's window")
+        stream.recv_window -= length
+        if flags & frames.PADDED:
+            if start == end:
+                raise ProtocolFault(FRAME_SIZE_ERROR, "no pad length")
+            padding = data[start]
+            start += 1
+            if padding > end - start:
+                raise ProtocolFault(PROTOCOL_ERROR, "more padding than payload")
+            end -= padding
+        ended = flags & 1
+        size = end - start
+        if size == 0 and not ended:
+            self._annoy()
+        if stream.expected >= 0:
+            stream.expected -= size
+            if stream.expected < 0 or (ended and stream.expected):
+                raise StreamFault(PROTOCOL_ERROR, "content-length is another")
+        if ended:
+            stream.state |= REMOTE
+        stream.debt += length
+        if size:
+            stream.held += size
+            self.buffered += size
+            if self.buffered > self.limits.max_buffered:
+                self._give_up(
+                    stream, 8, f"this connection holds more than {self.limits.max_buffered} bytes unread"
+                )
+                return
+            messages.assemble(self, stream, data[start:end])
+        if stream.state == CLOSED:
+            if self.streams.get(stream.id) is stream:
+                self.forget(stream)
+            return
+        if ended:
+            self._half_closed(stream)
+        elif stream.unread == 0:
+            self.reopen(stream, 0)
+
+    def _end_remote(self, stream: Stream) -> None:
+        """The peer's half ended with something that carries no data."""
+        if stream.expected > 0:
+            raise StreamFault(PROTOCOL_ERROR, "less data than content-length")
+        stream.state |= REMOTE
+        self._half_closed(stream)
+
+    def _half_closed(self, stream: Stream) -> None:
+        if stream.partial is not None:
+            self._give_up(stream, 13, "the stream ended within a message")
+            return
+        stream.half_closed()
+        if stream.state == CLOSED and self.streams.get(stream.id) is stream:
+            self.forget(stream)
+
+    def _give_up(self, stream: Stream, code: int, text: str) -> None:
+        """Take no more messages on this stream."""
+        stream.partial = None
+        self.released(stream)
+        stream.message_refused(code, text)
+
+    def released(self, stream: Stream) -> None:
+        self.buffered -= stream.held
+        stream.held = 0
+
+    def reopen(self, stream: Stream, size: int) -> None:
+        """The reader took C{size} bytes: reopen the stream's window, a good part at a time.
+
+        What is owed is repaid as it is read; with nothing left to read, all at once, or a message longer than the
+        window could never be completed.
+        """
+        held = min(stream.held, size + 5) if size or stream.held else 0
+        if stream.unread == 0 and stream.partial is None:
+            held = stream.held
+        stream.held -= held
+        self.buffered -= held
+        if stream.state & REMOTE:
+            return
+        repaid = stream.debt if stream.unread == 0 else min(stream.debt, size)
+        stream.debt -= repaid
+        credit = stream.credit + repaid
+        if credit >= self.limits.stream_window >> 1:
+            self._out.append(HEAD_NUMBER.pack(0, 4, WINDOW_UPDATE, 0, stream.id, credit))
+            stream.recv_window += credit
+            credit = 0
+            self._sent()
+        stream.credit = credit
+
+    # Everything rare.
+
+    def _annoy(self) -> None:
+        """The peer sent something that brings nothing; there is an end to that."""
+        self._noise -= 1
+        if self._noise < 0:
+            self._forgive()
+            if self._noise < 0:
+                raise ProtocolFault(ENHANCE_YOUR_CALM, "too many frames that bring nothing")
+
+    def _count_reset(self) -> None:
+        """The peer cancelled a call; a few are usual, a flood is an attack (CVE-2023-44487)."""
+        self._resets -= 1
+        if self._resets < 0:
+            self._forgive()
+            if self._resets < 0:
+                raise ProtocolFault(ENHANCE_YOUR_CALM, "too many cancelled calls")
+
+    def _forgive(self) -> None:
+        now, limits = self._now(), self.limits
+        passed = min(now - self._forgiven, 1e6)
+        self._forgiven = now
+        # Data that we send calls for PINGs too: peers measure the bandwidth with them.
+        earned = int(passed * limits.noise_rate) + self.frames_sent
+        self.frames_sent = 0
+        self._noise = min(limits.max_noise, self._noise + earned)
+        self._resets = min(limits.max_resets, self._resets + int(passed * limits.reset_rate))
+
+    def _take_control(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        if kind == WINDOW_UPDATE:
+            self._take_window_update(stream_id, payload)
+        elif kind == RST_STREAM:
+            self._take_reset(stream_id, payload)
+        elif kind == frames.CONTINUATION:
+            self._take_continuation(payload, flags)
+        elif kind == frames.PING:
+            self._take_ping(flags, stream_id, payload)
+        elif kind == frames.SETTINGS:
+            self._take_settings(flags, stream_id, payload)
+        elif kind == frames.GOAWAY:
+            self._take_goaway(stream_id, payload)
+        elif kind == frames.PUSH_PROMISE:
+            raise ProtocolFault(PROTOCOL_ERROR, "PUSH_PROMISE, which nobody allowed")
+        elif kind == frames.PRIORITY:
+            if stream_id == 0:
+                raise ProtocolFault(PROTOCOL_ERROR, "PRIORITY on stream 0")
+            if len(payload) != 5:
+                raise StreamFault(FRAME_SIZE_ERROR, "PRIORITY of another size")
+            self._annoy()
+        else:
+            # RFC 9113 4.1: frames of unknown types are ignored.
+            self._annoy()
+
+    def _take_window_update(self, stream_id: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ProtocolFault(FRAME_SIZE_ERROR, "WINDOW_UPDATE of another size")
+        more = int.from_bytes(payload, "big") & MAX_WINDOW
+        if stream_id == 0:
+            if more == 0:
+                raise ProtocolFault(PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+            self.send_window += more
+            if self.send_window > MAX_WINDOW:
+                raise ProtocolFault(FLOW_CONTROL_ERROR, "the connection's window is too large")
+            if self._blocked:
+                self._pump_all()
+            return
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            if self._is_idle(stream_id):
+                raise ProtocolFault(PROTOCOL_ERROR, "WINDOW_UPDATE on an idle stream")
+            return
+        if more == 0:
+            raise StreamFault(PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
+        stream.send_window += more
+        if stream.send_window > MAX_WINDOW:
+            raise StreamFault(FLOW_CONTROL_ERROR, "the stream's window is too large")
+        if stream.outbox is not None and not self.paused:
+            self._pump(stream)
+
+    def _take_reset(self, stream_id: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise ProtocolFault(FRAME_SIZE_ERROR, "RST_STREAM of another size")
+        if stream_id == 0 or self._is_idle(stream_id):
+            raise ProtocolFault(PROTOCOL_ERROR, "RST_STREAM on an idle stream")
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._annoy()
+            return
+        code = int.from_bytes(payload, "big")
+        self.forget(stream)
+        stream.was_reset(code, "the peer reset the stream", code != REFUSED_STREAM)
+        if not self.client_side:
+            self._count_reset()
+
+    def _take_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if stream_id:
+            raise ProtocolFault(PROTOCOL_ERROR, "PING on a stream")
+        if len(payload) != 8:
+            raise ProtocolFault(FRAME_SIZE_ERROR, "PING of another size")
+        if flags & frames.ACK:
+            if self.on_pong is not None:
+                self.on_pong(payload)
+            else:
+                self._annoy()
+            return
+        self._annoy()
+        self._out.append(frames.frame(frames.PING, frames.ACK, 0, payload))
+
+    def _take_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
+        if stream_id:
+            raise ProtocolFault(PROTOCOL_ERROR, "SETTINGS on a stream")
+        if flags & frames.ACK:
+            if payload:
+                raise ProtocolFault(FRAME_SIZE_ERROR, "SETTINGS ACK that says something")
+            self._annoy()
+            return
+        if len(payload) % 6:
+            raise ProtocolFault(FRAME_SIZE_ERROR, "SETTINGS of another size")
+        if self.settled:
+            self._annoy()
+        self.settled = True
+        for key, value in frames.SETTING.iter_unpack(payload):
+            self._apply(key, value)
+        self._out.append(frames.frame(frames.SETTINGS, frames.ACK, 0))
+        if self._blocked:
+            self._pump_all()
+        if self.on_settings is not None:
+            self.on_settings()
+
+    def _apply(self, key: int, value: int) -> None:
+        if key == frames.INITIAL_WINDOW_SIZE:
+            if value > MAX_WINDOW:
+                raise ProtocolFault(FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE too large")
+            change = value - self.peer_initial_window
+            self.peer_initial_window = value
+            for stream in self.streams.values():
+                stream.send_window += change
+                if stream.send_window > MAX_WINDOW:
+                    raise ProtocolFault(FLOW_CONTROL_ERROR, "a stream's window is too large")
+        elif key == frames.MAX_FRAME_SIZE:
+            if not 16384 <= value <= 16777215:
+                raise ProtocolFault(PROTOCOL_ERROR, "MAX_FRAME_SIZE out of range")
+            self.peer_max_frame = value
+        elif key == frames.MAX_CONCURRENT_STREAMS:
+            self.peer_max_streams = value
+        elif key == frames.ENABLE_PUSH and value > (0 if self.client_side else 1):
+            raise ProtocolFault(PROTOCOL_ERROR, "ENABLE_PUSH out of range")
+
+    def _take_goaway(self, stream_id: int, payload: bytes) -> None:
+        if stream_id:
+            raise ProtocolFault(PROTOCOL_ERROR, "GOAWAY on a stream")
+        if len(payload) < 8:
+            raise ProtocolFault(FRAME_SIZE_ERROR, "GOAWAY of another size")
+        last = int.from_bytes(payload[:4], "big") & MAX_STREAM_ID
+        if self.goaway_last is not None and last > self.goaway_last:
+            raise ProtocolFault(PROTOCOL_ERROR, "GOAWAY with a higher stream id")
+        self.goaway_last = last
+        code = int.from_bytes(payload[4:8], "big")
+        text = payload[8:].decode("utf-8", "replace")
+        if self.client_side:
+            for stream in [stream for id, stream in self.streams.items() if id > last]:
+                self.forget(stream)
+                stream.was_reset(REFUSED_STREAM, "the server is going away", False)
+        if self.on_goaway is not None:
+            self.on_goaway(code, text)
+
+
+__all__ = ["COMPRESSION_ERROR", "Http2Connection", "ProtocolFault", "StreamFault"]

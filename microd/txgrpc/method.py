@@ -1,0 +1,61 @@
+"""What a server offers at a path: a handler of one of the four kinds, and how its messages are read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["unary_unary", "unary_stream", "stream_unary", "stream_stream"]
+Deserialize = Callable[[bytes], Any] | None
+Serialize = Callable[[Any], bytes] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method; see L{microd.txgrpc} for the shape of its handler.
+
+    @ivar deserialize: makes a request of its bytes; None hands on the bytes.
+    @ivar serialize: makes bytes of a reply; None: replies are bytes.
+    """
+
+    kind: Kind
+    handler: Callable[..., Any]
+    deserialize: Deserialize = None
+    serialize: Serialize = None
+    streams_in: bool = field(init=False)
+    streams_out: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
+            raise ValueError(f"{self.kind!r} is not a kind of method")
+        object.__setattr__(self, "streams_in", self.kind.startswith("stream"))
+        object.__setattr__(self, "streams_out", self.kind.endswith("stream"))
+
+
+def unary_unary(
+    handler: Callable[..., Any], deserialize: Deserialize = None, serialize: Serialize = None
+) -> Method:
+    """One request, one reply: C{async def handler(request, call) -> reply}."""
+    return Method("unary_unary", handler, deserialize, serialize)
+
+
+def unary_stream(
+    handler: Callable[..., Any], deserialize: Deserialize = None, serialize: Serialize = None
+) -> Method:
+    """One request, many replies: C{async def handler(request, call): yield reply}."""
+    return Method("unary_stream", handler, deserialize, serialize)
+
+
+def stream_unary(
+    handler: Callable[..., Any], deserialize: Deserialize = None, serialize: Serialize = None
+) -> Method:
+    """Many requests, one reply: C{async def handler(requests, call) -> reply}."""
+    return Method("stream_unary", handler, deserialize, serialize)
+
+
+def stream_stream(
+    handler: Callable[..., Any], deserialize: Deserialize = None, serialize: Serialize = None
+) -> Method:
+    """Many of both: C{async def handler(requests, call): yield reply}."""
+    return Method("stream_stream", handler, deserialize, serialize)

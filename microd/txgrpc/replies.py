@@ -1,0 +1,64 @@
+"""The header blocks of answers; what does not differ between calls is made once."""
+
+from __future__ import annotations
+
+from microd.txgrpc.headerblock import encode_field, encode_fields
+from microd.txgrpc.heads import RequestHead
+from microd.txgrpc.metadata import EMPTY, Metadata, encode_binary, to_fields
+from microd.txgrpc.status import StatusCode, encode_message
+
+#: C{grpc-encoding} of an answer whose messages may be compressed.
+GZIP = encode_field(b"grpc-encoding", b"gzip")
+#: What we can read.
+ACCEPT = encode_field(b"grpc-accept-encoding", b"identity,deflate,gzip")
+
+_STATUS_200 = encode_field(b":status", b"200")
+#: Trailers of a call that went well and has nothing to add.
+TRAILERS_OK = encode_field(b"grpc-status", b"0")
+
+
+def head_block(head: RequestHead) -> bytes:
+    """The headers of an answer, kept on the request's head; the content type is the request's."""
+    block = head.reply_block
+    if not block:
+        block = head.reply_block = _STATUS_200 + encode_field(
+            b"content-type", head.content_type.encode("latin-1")
+        )
+    return block
+
+
+def trailers(
+    metadata: Metadata, code: StatusCode = StatusCode.OK, text: str = "", details: bytes = b""
+) -> bytes:
+    """The status, and what goes with it.
+
+    @raise ValueError: metadata which cannot be sent.
+    """
+    if code is StatusCode.OK and metadata is EMPTY:
+        return TRAILERS_OK
+    fields = [(b"grpc-status", b"%d" % code)]
+    if text:
+        fields.append((b"grpc-message", encode_message(text)))
+    if details:
+        fields.append((b"grpc-status-details-bin", encode_binary(details)))
+    return encode_fields(fields + to_fields(metadata))
+
+
+def refusal(status: int, text: str) -> bytes:
+    """An answer at the level of HTTP, for a request that is not gRPC."""
+    fields = [
+        (b":status", b"%d" % status),
+        (b"content-type", b"application/grpc"),
+        (b"grpc-status", b"%d" % (StatusCode.UNKNOWN if status == 415 else StatusCode.INTERNAL)),
+        (b"grpc-message", encode_message(text)),
+    ]
+    if status == 405:
+        fields.append((b"allow", b"POST"))
+    return encode_fields(fields)
+
+
+def failure(
+    head: RequestHead, code: StatusCode, text: str, details: bytes = b"", metadata: Metadata = EMPTY
+) -> bytes:
+    """A whole answer that is only a status."""
+    return head_block(head) + trailers(metadata, code, text, details)

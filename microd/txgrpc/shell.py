@@ -1,0 +1,121 @@
+"""What both ends of a connection have in common as Twisted protocols: writing, back-pressure, keep-alive, hanging up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from microd.txgrpc.connection import Http2Connection
+from microd.txgrpc.limits import Keepalive
+
+_PING = b"microd\x00\x01"
+
+
+@implementer(IPushProducer)
+class Shell(Protocol):
+    """A transport and an L{Http2Connection}, tied together.
+
+    The transport's buffer and the connection's windows push back alike: while either is full, writers wait.
+
+    @ivar closing: we hang up, or the transport has.
+    """
+
+    _log = Logger()
+
+    connection: Http2Connection
+
+    def __init__(self, clock: IReactorTime, keepalive: Keepalive) -> None:
+        self.clock = clock
+        self.keepalive = keepalive
+        self.closing = False
+        self._peer: str | None = None
+        self._heard = 0
+        self._heard_at = 0.0
+        self._ping_sent = False
+
+    def connectionMade(self) -> None:
+        transport = self.transport
+        assert transport is not None
+        set_no_delay = getattr(transport, "setTcpNoDelay", None)
+        if set_no_delay is not None:
+            set_no_delay(True)
+        transport.registerProducer(self, True)  # type: ignore[attr-defined]
+        self._heard_at = self.clock.seconds()
+        self.connection.on_output = self.flush
+        self.connection.start()
+
+    def pauseProducing(self) -> None:
+        """The transport's buffer is full."""
+        self.connection.paused = True
+
+    def resumeProducing(self) -> None:
+        """The transport has room again."""
+        connection = self.connection
+        busy, connection.busy = connection.busy, True
+        connection.resume()
+        connection.busy = busy
+        if not busy:
+            self.flush()
+
+    def stopProducing(self) -> None:
+        """The transport will take no more; C{connectionLost} follows."""
+
+    @property
+    def peer(self) -> str:
+        """C{host:port}, or C{unix}."""
+        made = self._peer
+        if made is None:
+            address: Any = self.transport.getPeer()  # type: ignore[union-attr]
+            host = getattr(address, "host", None)
+            if host is None:
+                made = "unix"
+            else:
+                made = f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+            self._peer = made
+        return made
+
+    def flush(self) -> None:
+        """Write what has collected."""
+        data = self.connection.data_to_send()
+        if data:
+            self.transport.write(data)  # type: ignore[union-attr]
+
+    def close(self) -> None:
+        """Hang up once what is written has gone out."""
+        if not self.closing:
+            self.closing = True
+            transport = self.transport
+            transport.unregisterProducer()  # type: ignore[union-attr]
+            transport.loseConnection()  # type: ignore[union-attr]
+
+    def abort(self) -> None:
+        """Hang up now."""
+        self.closing = True
+        transport = self.transport
+        if transport is not None:
+            abort = getattr(transport, "abortConnection", transport.loseConnection)
+            abort()
+
+    def look_after(self, now: float) -> None:
+        """Ping a peer that has been silent; hang up on one that does not answer, or never spoke, or will not go."""
+        connection = self.connection
+        keepalive = self.keepalive
+        if connection.frames_received != self._heard and not self.closing:
+            self._heard = connection.frames_received
+            self._heard_at = now
+            self._ping_sent = False
+            return
+        silent = now - self._heard_at
+        if self.closing or not connection.settled:
+            if silent >= keepalive.handshake:
+                self.abort()
+        elif self._ping_sent:
+            if silent >= keepalive.interval + keepalive.timeout:
+                self.abort()
+        elif silent >= keepalive.interval:
+            self._ping_sent = True
+            connection.ping(_PING)
