@@ -53,7 +53,7 @@ class Gate:
         peer: str,
         service: str,
         endpoint: str,
-        on_disconnect: Callable[[Callable[[], None]], None] | None = None,
+        on_disconnect: Callable[[Callable[[], None]], object] | None = None,
         *,
         core: bool = False,
     ) -> Caller:

@@ -52,7 +52,7 @@ class Caller:
     namespace: str = DEFAULT_NAMESPACE
     metadata: Mapping[str, str] = field(default_factory=dict)
     peer: str = ""
-    on_disconnect: Callable[[Callable[[], None]], None] = _never
+    on_disconnect: Callable[[Callable[[], None]], object] = _never
     connection: Hashable | None = None
 
 

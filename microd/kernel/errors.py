@@ -64,14 +64,18 @@ class MicroError(Exception):
             self.id = id
         return self
 
+    @property
+    def phrase(self) -> str:
+        """The usual words for C{code}; empty where there are none."""
+        try:
+            return HTTPStatus(self.code).phrase
+        except ValueError:
+            return ""
+
     def to_json(self) -> str:
         """The error object, as the reference writes it: this key order, no spaces, C{<>&} escaped."""
-        try:
-            status = HTTPStatus(self.code).phrase
-        except ValueError:
-            status = ""
         return json.dumps(
-            {"id": self.id, "code": self.code, "detail": self.detail, "status": status},
+            {"id": self.id, "code": self.code, "detail": self.detail, "status": self.phrase},
             separators=(",", ":"),
             ensure_ascii=False,
         ).translate(_ESCAPES)

@@ -61,6 +61,7 @@ class Channel:
 
     @ivar deadlines: of the calls in flight.
     @ivar on_closed: called once, when C{close} has run its course.
+    @ivar down: the server was lost, or could not be reached, and has not been reached since.
     """
 
     _log = Logger()
@@ -84,6 +85,7 @@ class Channel:
         self.keepalive = keepalive
         self.deadlines = Deadlines(clock)
         self.on_closed: Callable[[], None] | None = None
+        self.down = False
         self.authority = authority
         self.scheme = "https" if secure else "http"
         self._endpoint = endpoint
@@ -127,6 +129,16 @@ class Channel:
     ) -> StreamStream:
         """Many of both."""
         return StreamStream(self, path, serialize, deserialize)
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are open, or wait for a connection."""
+        return len(self._waiting) + sum([len(protocol.connection.streams) for protocol in self._protocols])
+
+    def connect(self) -> None:
+        """Connect, unless there is a connection or the channel rests, so that the next call need not wait for it."""
+        if self._ready is None and self._rest is None and self._closed is None:
+            self._connect()
 
     def submit(self, call: Outbound, timeout: float | None, wait_for_ready: bool | None) -> None:
         """Send a call, now or when the server can be reached."""
@@ -233,6 +245,7 @@ class Channel:
             self._connecting = False
             self._ready = protocol
             self._failures = 0
+            self.down = False
         self._send_waiting()
 
     def retire(self, protocol: ClientProtocol) -> None:
@@ -252,6 +265,7 @@ class Channel:
         self._protocols.discard(protocol)
         if self._ready is protocol:
             self._ready = None
+            self.down = True
             self._trouble = reason
         elif self._ready is None and not protocol.retired:
             # It broke before the server had said anything.
@@ -269,6 +283,7 @@ class Channel:
         """The server could not be reached: rest, and tell those who did not want to wait."""
         self._trouble = trouble
         self._failures += 1
+        self.down = True
         if self._closed is not None:
             self._maybe_closed()
             return

@@ -1,0 +1,142 @@
+"""Core endpoints as gRPC methods: called in this process, with no socket and no copy."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from google.protobuf.message import DecodeError, Message
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from microd.gateways.gate import Gate
+from microd.gateways.refusals import rpc_error
+from microd.kernel import protojson
+from microd.kernel.caller import Caller
+from microd.kernel.endpoint import Endpoint
+from microd.kernel.errors import BadRequest, Internal, MicroError
+from microd.txgrpc import Method, RpcError, ServerCall
+
+Read = Callable[[bytes], Message]
+Show = Callable[[Message], bytes]
+
+
+class UnsupportedContentType(Internal):
+    """Unsupported Content-Type"""
+
+    def __init__(self, content_type: str) -> None:
+        super().__init__(f"Unsupported Content-Type: {content_type}", "proxy")
+
+
+def core_methods(endpoints: Iterable[Endpoint], gate: Gate) -> Mapping[str, Method]:
+    """A method for each endpoint, by its path."""
+    return {endpoint.path: _Core(endpoint, gate).method() for endpoint in endpoints}
+
+
+class _Core:
+    """One endpoint behind the gate."""
+
+    log = Logger()
+
+    def __init__(self, endpoint: Endpoint, gate: Gate) -> None:
+        self._endpoint = endpoint
+        self._handler = endpoint.handler
+        self._gate = gate
+        self._service, self._name = endpoint.service, endpoint.name
+        request = endpoint.request
+        binary = (request.FromString, _to_binary)
+        self._codecs: Mapping[str, tuple[Read, Show]] = {
+            "application/grpc": binary,
+            "application/grpc+proto": binary,
+            "application/grpc+json": (lambda body: protojson.parse(body, request), protojson.dump),
+        }
+
+    def method(self) -> Method:
+        """The method which calls the endpoint."""
+        match self._endpoint.client_streaming, self._endpoint.server_streaming:
+            case False, False:
+                return Method("unary_unary", self._unary_unary, None, None)
+            case False, True:
+                return Method("unary_stream", self._unary_stream, None, None)
+            case True, False:
+                return Method("stream_unary", self._stream_unary, None, None)
+        return Method("stream_stream", self._stream_stream, None, None)
+
+    async def _unary_unary(self, body: bytes, call: ServerCall) -> bytes:
+        try:
+            read, show = self._codec(call)
+            caller = self._admit(call)
+            return show(await self._handler(_read(read, body), caller))
+        except Exception as error:  # noqa: BLE001 - the edge
+            raise self._refusal(error) from None
+
+    async def _unary_stream(self, body: bytes, call: ServerCall) -> AsyncIterator[bytes]:
+        try:
+            read, show = self._codec(call)
+            caller = self._admit(call)
+            async with aclosing(self._handler(_read(read, body), caller)) as replies:
+                async for reply in replies:
+                    yield show(reply)
+        except Exception as error:  # noqa: BLE001 - the edge
+            raise self._refusal(error) from None
+
+    async def _stream_unary(self, bodies: AsyncIterator[bytes], call: ServerCall) -> bytes:
+        try:
+            read, show = self._codec(call)
+            caller = self._admit(call)
+            return show(await self._handler(_requests(read, bodies), caller))
+        except Exception as error:  # noqa: BLE001 - the edge
+            raise self._refusal(error) from None
+
+    async def _stream_stream(self, bodies: AsyncIterator[bytes], call: ServerCall) -> AsyncIterator[bytes]:
+        try:
+            read, show = self._codec(call)
+            caller = self._admit(call)
+            async with aclosing(self._handler(_requests(read, bodies), caller)) as replies:
+                async for reply in replies:
+                    yield show(reply)
+        except Exception as error:  # noqa: BLE001 - the edge
+            raise self._refusal(error) from None
+
+    def _admit(self, call: ServerCall) -> Caller:
+        return self._gate.admit(
+            call.metadata, call.peer, self._service, self._name, call.on_connection_lost, core=True
+        )
+
+    def _codec(self, call: ServerCall) -> tuple[Read, Show]:
+        found = self._codecs.get(call.content_type) or self._codecs.get(plain_type(call.content_type))
+        if found is None:
+            raise UnsupportedContentType(call.content_type)
+        return found
+
+    def _refusal(self, error: Exception) -> Exception:
+        """What a handler raised, as a status; a defect is logged, once, and is this call's only."""
+        if isinstance(error, MicroError):
+            return rpc_error(error.identified(self._endpoint.id))
+        if isinstance(error, RpcError | CancelledError):
+            return error
+        self.log.failure("{id} failed", failure=Failure(error), id=self._endpoint.id)
+        return rpc_error(Internal(f"{type(error).__name__}: {error}", self._endpoint.id))
+
+
+def plain_type(content_type: str) -> str:
+    """A content type without its parameters, in lower case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _to_binary(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+def _read(read: Read, body: bytes) -> Message:
+    try:
+        return read(body)
+    except DecodeError as error:
+        raise BadRequest(f"grpc: failed to unmarshal the received message {error}") from None
+
+
+async def _requests(read: Read, bodies: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    async for body in bodies:
+        yield _read(read, body)

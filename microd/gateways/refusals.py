@@ -1,0 +1,19 @@
+"""How an error leaves through a gRPC door: the JSON in C{grpc-message}, and the same again in the details (spec 2.5)."""
+
+from __future__ import annotations
+
+from microd.kernel.errors import MicroError
+from microd.txgrpc import RpcError, StatusCode
+from microd.txgrpc.wire.status_pb2 import Detail, Status
+from microd.wire.errors_pb2 import Error
+
+_TYPE_URL = "type.googleapis.com/errors.Error"
+
+
+def rpc_error(error: MicroError) -> RpcError:
+    """The status which tells C{error}."""
+    text = error.to_json()
+    value = Error(id=error.id, code=error.code, detail=error.detail, status=error.phrase)
+    details = Detail(type_url=_TYPE_URL, value=value.SerializeToString())
+    status = Status(code=error.grpc_status, message=text, details=[details])
+    return RpcError(StatusCode(error.grpc_status), text, details=status.SerializeToString())
