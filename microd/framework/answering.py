@@ -20,7 +20,7 @@ from microd.framework.schema.codec import Codec
 from microd.framework.workers import Workers
 from microd.kernel.caller import Account
 from microd.kernel.errors import BadRequest, Internal, MicroError
-from microd.txgrpc import Method, RpcError, ServerCall
+from microd.txgrpc import Method, RpcError, ServerCall, stream_stream, stream_unary, unary_stream, unary_unary
 
 #: Whether a content type means JSON (spec 2.3); parameters after C{;} are cut off before.
 _JSON = {
@@ -61,10 +61,11 @@ class Answering:
 
     def method(self) -> Method:
         """What a gRPC server needs to know; messages stay bytes, as the content type of a call decides what they are."""
-        incoming = "stream" if self._handler.client_streaming else "unary"
         if self._handler.server_streaming:
-            return Method(f"{incoming}_stream", self._stream, None, None)
-        return Method(f"{incoming}_unary", self._unary, None, None)
+            return (
+                stream_stream(self._stream) if self._handler.client_streaming else unary_stream(self._stream)
+            )
+        return stream_unary(self._unary) if self._handler.client_streaming else unary_unary(self._unary)
 
     async def _unary(self, data: Any, server_call: ServerCall) -> bytes:
         call = Call(self._service, self._handler.name, server_call, self._inspect)

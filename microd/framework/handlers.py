@@ -139,7 +139,8 @@ _ABSENT = object()
 
 def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
     unwrapped = inspect.unwrap(function)
-    return getattr(unwrapped, "__func__", unwrapped)
+    plain: Callable[..., Any] = getattr(unwrapped, "__func__", unwrapped)
+    return plain
 
 
 def _parameters(

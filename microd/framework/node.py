@@ -111,7 +111,7 @@ class Node:
                 self.log.failure("a function for the stop failed")
         self._threads.stop()
         await self._client.close()
-        self._service.client = None  # type: ignore[assignment]
+        self._service.client = None
 
     async def _await_daemon(self) -> None:
         """A service may start before its daemon, though not for ever."""
@@ -138,7 +138,7 @@ class Node:
                 f"{self._service.name} cannot listen on {self._service.address or host}: {problem}; "
                 f"set MICRO_SERVICE_ADDRESS to another host:port"
             ) from None
-        bound = self._port.getHost()
+        bound: Any = self._port.getHost()
         shown = host if host not in ("", "0.0.0.0", "::") else own_address(self._daemon.address.host)
         return f"[{shown}]:{bound.port}" if ":" in shown else f"{shown}:{bound.port}"
 

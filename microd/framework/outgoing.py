@@ -48,7 +48,7 @@ def outgoing(service: str, endpoint: str, request: type | None, reply: type[T]) 
     """
     receiving = _codec(reply)
     json = request is dict or reply is dict
-    known = None if request is None else _codec(request)
+    known: Codec[Any] | None = None if request is None else _codec(request)
     parse = receiving.parse_json if json else receiving.parse
     name = f"{service}.{endpoint}"
 

@@ -113,7 +113,8 @@ class Registration:
 
     async def _rest(self, seconds: float) -> None:
         """Wait, unless the connection drops meanwhile."""
-        self._resting = resting = deferLater(self._clock, seconds)
+        resting: Deferred[None] = deferLater(self._clock, seconds)
+        self._resting = resting
         try:
             await resting
         except CancelledError:

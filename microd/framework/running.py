@@ -22,20 +22,20 @@ from microd.framework.bridge import AsyncioBridge, Bridge, NoBridge
 from microd.framework.client import Client
 from microd.framework.daemon import Daemon, find_daemon
 from microd.framework.identity import identity_of
+from microd.framework.link import DaemonChannel
 from microd.framework.logs import Lines, StandardLibrary, level_of
 from microd.framework.node import CannotStart, Node
 from microd.framework.schema.shapes import SchemaError
 from microd.framework.service import Service
 from microd.kernel.caller import DEFAULT_NAMESPACE
 from microd.kernel.errors import MicroError
-from microd.txgrpc import Channel
 from microd.txgrpc.endpoints import client_endpoint
 
 
 def run(service: Service, environ: Mapping[str, str] = os.environ, out: TextIO = sys.stdout) -> None:
     """Run a service to its end; a failure ends the process with status 1."""
     if isinstance(out, type(sys.__stdout__)):
-        out.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        out.reconfigure(line_buffering=True)
     level = level_of(environ.get("MICRO_LOG_LEVEL", ""))
     globalLogBeginner.beginLoggingTo([Lines(out, level)], redirectStandardIO=False)
     logging.basicConfig(level=logging.DEBUG, handlers=[StandardLibrary()])
@@ -62,12 +62,13 @@ def node_for(
         if node and node[0].registration is not None:
             node[0].registration.connection_lost()
 
-    channel = Channel(
+    channel = DaemonChannel(
         client_endpoint(reactor, daemon.address.description),
         reactor,
+        lost,
         authority=daemon.address.host or "localhost",
+        secure=daemon.address.tls,
     )
-    channel.on_closed(lost)
     client = Client(
         channel,
         lambda: identity_of(dict(environ), service.name, namespace, daemon.admin_secret),

@@ -66,14 +66,19 @@ class Service:
         self._client: Client | None = None
 
     @overload
-    def endpoint(self, function: F) -> F: ...
+    def endpoint(self, function: F, /) -> F: ...
     @overload
     def endpoint(
         self, function: str = ..., /, *, name: str = ..., metadata: Mapping[str, str] | None = ...
     ) -> Callable[[F], F]: ...
     def endpoint(
-        self, function: F | str = "", /, *, name: str = "", metadata: Mapping[str, str] | None = None
-    ) -> F | Callable[[F], F]:
+        self,
+        function: Callable[..., Any] | str = "",
+        /,
+        *,
+        name: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> Any:
         """Offer a function: C{@service.endpoint}, or C{@service.endpoint("Admin.Purge")} with another name than its own.
 
         @param metadata: what the registry tells about the endpoint, beside its documentation.

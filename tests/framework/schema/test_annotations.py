@@ -155,6 +155,11 @@ def test_name_clash() -> None:
         model_of(Clash)
 
 
+def fields(contract: Contract, kind: type) -> dict[str, Any]:
+    """A message's fields by name."""
+    return dict(contract.descriptor(kind).fields_by_name)
+
+
 def numbers(contract: Contract, kind: type) -> dict[str, int]:
     """The numbers of a message's fields."""
     return {found.name: found.number for found in contract.descriptor(kind).fields}
@@ -196,7 +201,7 @@ def test_types(contract: Callable[[type], Contract]) -> None:
         names: Sequence[str]
         noted: Annotated[str, "a note of the author's"]
 
-    kinds = contract(Typed).descriptor(Typed).fields_by_name
+    kinds = fields(contract(Typed), Typed)
     assert kinds["number"].type == kinds["number"].TYPE_INT64
     assert kinds["ratio"].type == kinds["ratio"].TYPE_DOUBLE
     assert kinds["when"].message_type.full_name == "google.protobuf.Timestamp"
@@ -241,5 +246,5 @@ class Both:
 
 def test_enums_with_one_name_for_a_member(contract: Callable[[type], Contract]) -> None:
     """Enums may share members' names, which protobuf forbids among neighbours."""
-    enums = {found.enum_type.full_name for found in contract(Both).descriptor(Both).fields}
+    enums = {found.enum_type.full_name for found in fields(contract(Both), Both).values()}
     assert enums == {"tests.Light", "tests.Mood.Value"}

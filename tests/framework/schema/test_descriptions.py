@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
+from typing import cast
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from grpc_tools import protoc
 
@@ -114,7 +116,7 @@ def test_tree_is_cut() -> None:
 
 def test_generated_tree() -> None:
     """Generated messages have a tree by the same rules."""
-    children = {value.name: value.type for value in tree(Service.DESCRIPTOR).values}
+    children = {value.name: value.type for value in tree(cast(Descriptor, Service.DESCRIPTOR)).values}
     assert children["metadata"] == "map[string]string"
     assert children["nodes"] == "[]Node"
     assert children["options"] == "Options"

@@ -1,0 +1,223 @@
+"""The client for scripts, notebooks and tests: every call waits, and Twisted is not imported."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, TypeVar
+
+from microd.framework.daemon import address_from, find_daemon
+from microd.framework.failures import micro_error
+from microd.framework.identity import (
+    MARGIN,
+    Credentials,
+    Identity,
+    Question,
+    Steps,
+    Token,
+    identity_of,
+    renew,
+)
+from microd.framework.outgoing import CORE, TIMEOUT, MetadataLike, Outgoing, headers, outgoing
+from microd.framework.store import Ask, BlockingStore
+from microd.kernel.caller import DEFAULT_NAMESPACE
+from microd.kernel.errors import MicroError, Unauthorized
+from microd.txgrpc.blocking import BlockingChannel
+from microd.txgrpc.status import RpcError
+
+T = TypeVar("T")
+
+
+class BlockingClient:
+    """Calls services through the daemon::
+
+        with BlockingClient() as client:
+            reply = client.call("greeter", "Greeter.Hello", HelloRequest("Ada"), HelloReply)
+
+    The daemon and the account are found as a service finds them: C{MICRO_PROXY} or C{MICRO_ADDRESS}, C{MICRO_AUTH_ID} and
+    C{MICRO_AUTH_SECRET}, else the daemon of the same user on this host.
+
+    @param name: who the script is, where it gets an account by itself; also its table in the store.
+    @param address: the daemon's, C{host:port}.
+    @param credentials: an account's id and its secret.
+    """
+
+    def __init__(
+        self,
+        name: str = "script",
+        *,
+        address: str = "",
+        namespace: str = "",
+        credentials: tuple[str, str] | None = None,
+        environ: Mapping[str, str] = os.environ,
+        channel: Any = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        daemon = find_daemon({**environ, "MICRO_PROXY": address} if address else environ)
+        self._namespace = namespace or environ.get("MICRO_NAMESPACE") or DEFAULT_NAMESPACE
+        self._address = address_from(daemon.address.text)
+        self._channel = channel
+        self._now = now
+        self._token: Token | None = None
+        self.store = BlockingStore(self._ask_store, self._namespace, name)
+
+        def identity() -> Identity:
+            if credentials is not None:
+                return Credentials(*credentials, self._namespace)
+            return identity_of(dict(environ), name, self._namespace, daemon.admin_secret)
+
+        self._identity = identity
+
+    def __enter__(self) -> BlockingClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()
+
+    def call(
+        self,
+        service: str,
+        endpoint: str,
+        request: object = None,
+        reply: type[T] = dict,  # type: ignore[assignment]
+        *,
+        timeout: float | None = TIMEOUT,
+        metadata: MetadataLike | None = None,
+        namespace: str | None = None,
+    ) -> T:
+        """Call C{endpoint} (C{Struct.Method}) of C{service}, and wait for its one reply.
+
+        @param request: a dataclass, a generated message, a dict (as JSON) or C{None} (the empty message); an iterator of those,
+            where the endpoint takes a stream.
+        @param reply: the type of the reply, likewise.
+        @raise MicroError: what the service answered, or how the call broke off.
+        """
+        made = headers(namespace or self._namespace, self._shown(), "", metadata)
+        if isinstance(request, Iterator):
+            wanted = outgoing(service, endpoint, None, reply)
+            send = self._open().stream_unary(wanted.path, wanted.dump)
+            return self._answered(wanted, lambda: send(request, **_options(wanted, made, timeout)))
+        return self._unary(outgoing(service, endpoint, type(request), reply), request, made, timeout)
+
+    def stream(
+        self,
+        service: str,
+        endpoint: str,
+        request: object = None,
+        reply: type[T] = dict,  # type: ignore[assignment]
+        *,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        namespace: str | None = None,
+    ) -> Iterator[T]:
+        """Call an endpoint that streams, and iterate over its replies."""
+        made = headers(namespace or self._namespace, self._shown(), "", metadata)
+        channel = self._open()
+        try:
+            if isinstance(request, Iterator):
+                wanted = outgoing(service, endpoint, None, reply)
+                replies = channel.stream_stream(wanted.path, wanted.dump)(
+                    request, **_options(wanted, made, timeout)
+                )
+            else:
+                wanted = outgoing(service, endpoint, type(request), reply)
+                replies = channel.unary_stream(wanted.path)(
+                    wanted.dump(request), **_options(wanted, made, timeout)
+                )
+            for data in replies:
+                yield wanted.parse(data)
+        except RpcError as problem:
+            raise micro_error(problem) from None
+
+    def ask(
+        self,
+        path: str,
+        request: object,
+        reply: type[T],
+        *,
+        token: str | None = None,
+        timeout: float = TIMEOUT,
+    ) -> T:
+        """Call a core service with its generated messages, as ourselves unless a C{token} is given."""
+        shown = self._shown() if token is None else token
+        try:
+            return self._unary(
+                outgoing("", path, type(request), reply), request, headers(CORE, shown, "", None), timeout
+            )
+        except Unauthorized:
+            if token is None:
+                self._token = None
+            raise
+
+    # -- how
+
+    def _unary(
+        self, wanted: Outgoing[T], request: object, made: list[tuple[str, str | bytes]], timeout: float | None
+    ) -> T:
+        send = self._open().unary_unary(wanted.path)
+        data = wanted.dump(request)
+        return self._answered(wanted, lambda: send(data, **_options(wanted, made, timeout)))
+
+    def _answered(self, wanted: Outgoing[T], send: Callable[[], bytes]) -> T:
+        try:
+            data = send()
+        except RpcError as problem:
+            raise micro_error(problem) from None
+        return wanted.parse(data)
+
+    def _open(self) -> Any:
+        if self._channel is None:
+            host = f"[{self._address.host}]" if ":" in self._address.host else self._address.host
+            self._channel = BlockingChannel(f"{host}:{self._address.port}", tls=self._address.tls)
+        return self._channel
+
+    def _shown(self) -> str:
+        """Our token, fetched or renewed if need be."""
+        token = self._token
+        if token is None or self._now() >= token.expires - MARGIN:
+            identity = self._identity()
+            token = self._token = self._walk(identity.log_in() if token is None else renew(identity, token))
+        return token.access
+
+    def _walk(self, steps: Steps) -> Token:
+        try:
+            question: Question = next(steps)
+            while True:
+                try:
+                    answer = self.ask(question.path, question.request, question.reply, token=question.token)
+                except MicroError as problem:
+                    question = steps.throw(problem)
+                else:
+                    question = steps.send(answer)
+        except StopIteration as done:
+            token: Token = done.value
+            return token
+
+    def _ask_store(self, ask: Ask[T]) -> T:
+        if not ask.stream:
+            return ask.answer([self.ask(ask.path, ask.request, ask.reply)])
+        wanted: Outgoing[Any] = outgoing("", ask.path, type(ask.request), ask.reply)
+        made = headers(CORE, self._shown(), "", None)
+        replies: Iterable[bytes] = self._open().unary_stream(wanted.path)(
+            wanted.dump(ask.request), **_options(wanted, made, TIMEOUT)
+        )
+        try:
+            return ask.answer([wanted.parse(data) for data in replies])
+        except RpcError as problem:
+            raise micro_error(problem) from None
+
+
+def _options(
+    wanted: Outgoing[Any], made: list[tuple[str, str | bytes]], timeout: float | None
+) -> dict[str, Any]:
+    return {"timeout": timeout, "metadata": made, "content_type": wanted.content_type}

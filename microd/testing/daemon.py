@@ -1,0 +1,212 @@
+"""A daemon in memory: registry, auth, store and routing, enough for a service and its author's tests.
+
+It keeps the promises of the wire that services rely on, in the simplest way that does; nothing is written anywhere, and time is
+the clock's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from google.protobuf.message import Message
+from twisted.internet.interfaces import IReactorTime
+
+from microd.kernel.errors import BadRequest, MicroError, NotFound, Unauthorized
+from microd.txgrpc import Channel, GrpcServer, Method, RpcError, ServerCall, StatusCode
+from microd.txgrpc.memory import MemoryEndpoint, connect
+from microd.wire import auth_pb2, registry_pb2, store_pb2
+
+
+class FakeDaemon:
+    """One daemon.
+
+    @ivar endpoint: where clients connect; C{endpoint.refusing} says that it is down.
+    @ivar accounts: secrets by namespace and id.
+    @ivar nodes: what is registered, by node id; C{registrations} counts how often something was.
+    @ivar records: the store, by database, table and key.
+    @ivar calls: the path and metadata of each call, the latest last.
+    @ivar services: who answers for a service, by its name.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.clock = clock
+        self.accounts: dict[tuple[str, str], str] = {("micro", "admin"): "admin-secret"}
+        self.nodes: dict[str, registry_pb2.Service] = {}
+        self.registrations = 0
+        self.records: dict[tuple[str, str, str], store_pb2.Record] = {}
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.services: dict[str, GrpcServer] = {}
+        self._tokens: dict[str, tuple[str, str]] = {}
+        self._channels: dict[str, Channel] = {}
+        self._serve()
+
+    def restart(self) -> None:
+        """Lose all connections, and with them what was registered over them."""
+        self.nodes.clear()
+        for _, theirs in self.endpoint.connections:
+            theirs.abortConnection()
+        self.endpoint.connections.clear()
+
+    def revoke(self) -> None:
+        """Let no token that was given out be good any more."""
+        self._tokens.clear()
+
+    def _serve(self) -> None:
+        methods = {
+            "/auth.Auth/Token": self._method(self._token, auth_pb2.TokenRequest),
+            "/auth.Auth/Generate": self._method(self._generate, auth_pb2.GenerateRequest),
+            "/auth.Auth/Inspect": self._method(self._inspect, auth_pb2.InspectRequest),
+            "/auth.Accounts/ChangeSecret": self._method(self._change_secret, auth_pb2.ChangeSecretRequest),
+            "/registry.Registry/Register": self._method(self._register, registry_pb2.Service),
+            "/registry.Registry/Deregister": self._method(self._deregister, registry_pb2.Service),
+            "/store.Store/Read": self._method(self._read, store_pb2.ReadRequest),
+            "/store.Store/Write": self._method(self._write, store_pb2.WriteRequest),
+            "/store.Store/Delete": self._method(self._delete, store_pb2.DeleteRequest),
+            "/store.Store/List": Method("unary_stream", self._list, store_pb2.ListRequest.FromString, _bytes),
+        }
+        self.server = GrpcServer(methods, clock=self.clock, fallback=self._route)
+        self.endpoint = MemoryEndpoint(self.server)
+
+    def _method(self, answer: Callable[[Any, str], Message], request: type[Message]) -> Method:
+        """A unary method; C{answer} gets the request, and the id of who asks."""
+
+        async def handler(message: Any, call: ServerCall) -> Message:
+            self.calls.append((call.path, dict(call.metadata)))
+            try:
+                return answer(message, self._asker(call))
+            except MicroError as problem:
+                named = problem.identified(call.path[1:].replace("/", "."))
+                raise RpcError(named.grpc_status, named.to_json()) from None
+
+        return Method("unary_unary", handler, request.FromString, _bytes)
+
+    def _asker(self, call: ServerCall) -> str:
+        token = str(call.metadata.get("authorization", "")).removeprefix("Bearer ")
+        return self._tokens.get(token, ("", ""))[1]
+
+    # -- auth
+
+    def _token(self, request: auth_pb2.TokenRequest, _: str) -> Message:
+        namespace = request.options.namespace or "micro"
+        if request.refresh_token:
+            if request.refresh_token.removeprefix("refresh-") not in self._tokens:
+                raise BadRequest("invalid token provided")
+            namespace, id = self._tokens[request.refresh_token.removeprefix("refresh-")]
+        else:
+            id = request.id
+            if (namespace, id) not in self.accounts:
+                raise BadRequest("Account not found with this ID")
+            if self.accounts[namespace, id] != request.secret:
+                raise BadRequest("Secret not correct")
+        token = f"token-{id}-{len(self._tokens)}"
+        self._tokens[token] = (namespace, id)
+        expiry = int(self.clock.seconds()) + request.token_expiry
+        made = auth_pb2.Token(access_token=token, refresh_token=f"refresh-{token}", expiry=expiry)
+        return auth_pb2.TokenResponse(token=made)
+
+    def _generate(self, request: auth_pb2.GenerateRequest, asker: str) -> Message:
+        if asker != "admin":
+            raise Unauthorized("an account is required")
+        place = (request.options.namespace or "micro", request.id)
+        if place in self.accounts:
+            raise BadRequest("Account with this ID already exists")
+        self.accounts[place] = request.secret
+        return auth_pb2.GenerateResponse()
+
+    def _change_secret(self, request: auth_pb2.ChangeSecretRequest, asker: str) -> Message:
+        if asker != "admin":
+            raise Unauthorized("an account is required")
+        self.accounts[request.options.namespace or "micro", request.id] = request.new_secret
+        return auth_pb2.ChangeSecretResponse()
+
+    def _inspect(self, request: auth_pb2.InspectRequest, _: str) -> Message:
+        if request.token not in self._tokens:
+            raise BadRequest("invalid token provided")
+        issuer, id = self._tokens[request.token]
+        return auth_pb2.InspectResponse(
+            account=auth_pb2.Account(id=id, name=id, type="service", issuer=issuer)
+        )
+
+    # -- registry
+
+    def _register(self, request: registry_pb2.Service, asker: str) -> Message:
+        _require(asker)
+        self.registrations += 1
+        for node in request.nodes:
+            self.nodes[node.id] = request
+        return registry_pb2.EmptyResponse()
+
+    def _deregister(self, request: registry_pb2.Service, asker: str) -> Message:
+        _require(asker)
+        for node in request.nodes:
+            self.nodes.pop(node.id, None)
+        return registry_pb2.EmptyResponse()
+
+    # -- store
+
+    def _read(self, request: store_pb2.ReadRequest, asker: str) -> Message:
+        _require(asker)
+        options = request.options
+        table = self._table(options.database, options.table)
+        if options.prefix or options.suffix:
+            chosen = [
+                record
+                for key, record in sorted(table.items(), reverse=options.order == "desc")
+                if (not options.prefix or key.startswith(request.key))
+                and (not options.suffix or key.endswith(request.key))
+            ]
+            end = options.offset + options.limit if options.limit else None
+            return store_pb2.ReadResponse(records=chosen[options.offset : end])
+        if request.key not in table:
+            raise NotFound("not found")
+        return store_pb2.ReadResponse(records=[table[request.key]])
+
+    def _write(self, request: store_pb2.WriteRequest, asker: str) -> Message:
+        _require(asker)
+        place = (request.options.database, request.options.table, request.record.key)
+        self.records[place] = request.record
+        return store_pb2.WriteResponse()
+
+    def _delete(self, request: store_pb2.DeleteRequest, asker: str) -> Message:
+        _require(asker)
+        self.records.pop((request.options.database, request.options.table, request.key), None)
+        return store_pb2.DeleteResponse()
+
+    async def _list(self, request: store_pb2.ListRequest, call: ServerCall) -> AsyncIterator[Message]:
+        options = request.options
+        keys = sorted(self._table(options.database, options.table), reverse=options.order == "desc")
+        chosen = [key for key in keys if key.startswith(options.prefix) and key.endswith(options.suffix)]
+        end = options.offset + options.limit if options.limit else None
+        yield store_pb2.ListResponse(keys=chosen[options.offset : end])
+
+    def _table(self, database: str, table: str) -> dict[str, store_pb2.Record]:
+        return {place[2]: record for place, record in self.records.items() if place[:2] == (database, table)}
+
+    # -- routing
+
+    def _route(self, call: ServerCall) -> Method:
+        service = call.path[1:].split("/")[0].rpartition(".")[0]
+        server = self.services.get(service)
+        if server is None:
+            raise RpcError(
+                StatusCode.NOT_FOUND, NotFound(f"service {service} not found", "micro.network").to_json()
+            )
+        channel = self._channels.setdefault(service, connect(server, self.clock))
+
+        async def relay(requests: AsyncIterator[bytes], asked: ServerCall) -> AsyncIterator[bytes]:
+            self.calls.append((asked.path, dict(asked.metadata)))
+            call = channel.stream_stream(asked.path)
+            async for reply in call(requests, metadata=asked.metadata, content_type=asked.content_type):
+                yield reply
+
+        return Method("stream_stream", relay)
+
+
+def _require(asker: str) -> None:
+    if not asker:
+        raise Unauthorized("an account is required")
+
+
+def _bytes(message: Message) -> bytes:
+    return message.SerializeToString()

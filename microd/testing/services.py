@@ -1,0 +1,148 @@
+"""Testing a service with no daemon, no network and no reactor.
+
+::
+
+    tester = ServiceTester(service)
+    reply = tester.call("Greeter.Hello", HelloRequest("Ada"), HelloReply)
+    assert tester.stream("Greeter.Count", CountRequest(3), CountReply) == [...]
+
+Calls go through the same bytes as in earnest. What the service calls is answered by a L{FakeDaemon}, which has a registry,
+accounts, a store, and routes to other services that the test gives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Awaitable, Iterable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import Clock
+
+from microd.framework.bridge import NoBridge
+from microd.framework.client import Client
+from microd.framework.identity import Credentials
+from microd.framework.node import grpc_server
+from microd.framework.outgoing import MetadataLike
+from microd.framework.service import Service
+from microd.framework.workers import AtOnce
+from microd.testing.daemon import FakeDaemon
+from microd.txgrpc import GrpcServer
+from microd.txgrpc.health import Health
+from microd.txgrpc.memory import connect
+
+T = TypeVar("T")
+
+
+class ServiceTester:
+    """Calls the endpoints of one service.
+
+    @ivar daemon: whom the service takes for its daemon.
+    @ivar client: calls through the daemon, as C{tester}; C{ServiceTester.call} waits for its answers.
+    @ivar server: the service's own gRPC server.
+    """
+
+    def __init__(
+        self, service: Service, clock: IReactorTime | None = None, daemon: FakeDaemon | None = None
+    ) -> None:
+        self.clock: Any = clock or Clock()
+        self.daemon = daemon or FakeDaemon(self.clock)
+        self.service = service
+        service.client = self._client(service.name)
+        self.server: GrpcServer = grpc_server(
+            service, service.published(), AtOnce(), NoBridge(), service.client, Health(), self.clock
+        )
+        self.daemon.services[service.name] = self.server
+        self.client = self._client("tester")
+
+    def _client(self, name: str) -> Client:
+        self.daemon.accounts["micro", name] = f"secret of {name}"
+        identity = Credentials(name, f"secret of {name}", "micro")
+        return Client(
+            connect(self.daemon.server, self.clock),
+            lambda: identity,
+            self.clock.seconds,
+            namespace="micro",
+            table=name,
+        )
+
+    def call(
+        self,
+        endpoint: str,
+        request: object = None,
+        reply: type[T] = dict,  # type: ignore[assignment]
+        *,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+    ) -> T:
+        """Call an endpoint, and get its reply; nothing in a test may make it wait.
+
+        @raise MicroError: what the service answered.
+        """
+        return result_of(self.begin(endpoint, request, reply, timeout=timeout, metadata=metadata))
+
+    def begin(
+        self,
+        endpoint: str,
+        request: object = None,
+        reply: type[T] = dict,  # type: ignore[assignment]
+        *,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+    ) -> Deferred[T]:
+        """Call an endpoint whose reply comes later, when the test has let time pass or fired a Deferred."""
+        if isinstance(request, list):
+            request = _stream(request)
+        return _deferred(
+            self.client.call(self.service.name, endpoint, request, reply, timeout=timeout, metadata=metadata)
+        )
+
+    def stream(
+        self,
+        endpoint: str,
+        request: object = None,
+        reply: type[T] = dict,  # type: ignore[assignment]
+        *,
+        metadata: MetadataLike | None = None,
+    ) -> list[T]:
+        """Call an endpoint that streams, and get all that comes; a list of requests is streamed too."""
+        if isinstance(request, list):
+            request = _stream(request)
+
+        async def read() -> list[T]:
+            replies = self.client.stream(self.service.name, endpoint, request, reply, metadata=metadata)
+            return [value async for value in replies]
+
+        return result_of(ensureDeferred(read()))
+
+
+def result_of(deferred: Deferred[T]) -> T:
+    """What a Deferred has fired with; raises what it failed with.
+
+    @raise AssertionError: it has not fired.
+    """
+    outcome: list[Any] = []
+    failures: list[BaseException] = []
+
+    def failed(failure: Any) -> None:
+        failures.append(failure.value)
+
+    deferred.addCallbacks(outcome.append, failed)
+    if failures:
+        raise failures[0]
+    if not outcome:
+        raise AssertionError("there is no answer yet: the endpoint waits for something")
+    found: T = outcome[0]
+    return found
+
+
+def _deferred(awaitable: Awaitable[T]) -> Deferred[T]:
+    async def wait() -> T:
+        return await awaitable
+
+    return ensureDeferred(wait())
+
+
+async def _stream(values: Iterable[T]) -> AsyncIterable[T]:
+    for value in values:
+        yield value
