@@ -41,6 +41,8 @@ class ClientProtocol(Shell):
     def dataReceived(self, data: bytes) -> None:
         connection = self.connection
         connection.receive(data)
+        if connection.afterwards:
+            self.taken_in()
         self.flush()
         if connection.failed is not None:
             self._reason = f"the server broke the protocol: {connection.reason}"

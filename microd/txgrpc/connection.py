@@ -93,6 +93,7 @@ class Http2Connection(Outgoing):
     @ivar on_pong: called with the payload of a PING's answer.
     @ivar on_goaway: called with error code and text when the peer says that it will go.
     @ivar on_settings: called when the peer's settings changed.
+    @ivar afterwards: what the shell calls once, when all that arrived has been taken in.
     """
 
     __slots__ = (
@@ -113,6 +114,7 @@ class Http2Connection(Outgoing):
         "_recv_window",
         "_resets",
         "_skipped",
+        "afterwards",
         "buffered",
         "client_side",
         "draining",
@@ -163,6 +165,7 @@ class Http2Connection(Outgoing):
         self.on_pong: Callable[[bytes], None] | None = None
         self.on_goaway: Callable[[int, str], None] | None = None
         self.on_settings: Callable[[], None] | None = None
+        self.afterwards: list[Callable[[], None]] = []
 
     # Starting and ending.
 

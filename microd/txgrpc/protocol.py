@@ -78,6 +78,8 @@ class ServerProtocol(Shell):
             for call in fresh:
                 call.settle()
             fresh = self.fresh
+        if connection.afterwards:
+            self.taken_in()
         connection.busy = False
         self.flush()
         if connection.failed is not None and not self.closing:

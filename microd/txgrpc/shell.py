@@ -78,6 +78,14 @@ class Shell(Protocol):
             self._peer = made
         return made
 
+    def taken_in(self) -> None:
+        """All that arrived has been taken in: do what was to be done then."""
+        connection = self.connection
+        while connection.afterwards:
+            due, connection.afterwards = connection.afterwards, []
+            for act in due:
+                act()
+
     def flush(self) -> None:
         """Write what has collected."""
         data = self.connection.data_to_send()
