@@ -36,10 +36,10 @@ def address_from(text: str) -> Address:
     if not colon or rest.endswith("]"):
         host, port = rest, "80" if scheme == "http" else "443"
     if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:
-        raise CommandFailed(f"{text} is not an address such as 127.0.0.1:8081")
+        raise CommandFailed(f"{text!r} is not an address such as 127.0.0.1:8081")
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
     if separator and scheme not in ("http", "https"):
-        raise CommandFailed(f"{text} is not an address: it begins with {scheme}, not https")
+        raise CommandFailed(f"{text!r} is not an address: it begins with {scheme}, not https")
     tls = scheme == "https" or (int(port) == 443 and scheme != "http")
     return Address("127.0.0.1" if host in _ANY_HOST else host, int(port), tls)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from microd.cli.failure import UNREACHABLE, CommandFailed
+from microd.cli.failure import UNREACHABLE, CommandFailed, Unreachable
 from microd.cli.naming import CORE
 from microd.cli.session import Session
 from microd.cli.shape import Shape
@@ -40,9 +40,14 @@ class Endpoint:
         return self.metadata.get("stream") == "true"
 
     @property
-    def summary(self) -> str:
+    def doc(self) -> str:
         """What it does, in the words of its author; may be empty."""
-        return " ".join((self.metadata.get("description") or self.metadata.get("doc") or "").split())
+        return (self.metadata.get("doc") or self.metadata.get("description") or "").strip()
+
+    @property
+    def summary(self) -> str:
+        """The first paragraph of that, as one line."""
+        return " ".join(self.doc.partition("\n\n")[0].split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +99,11 @@ def _versions(session: Session, namespace: str, name: str) -> tuple[Service, ...
     request = GetRequest(service=name, options=Options(domain=namespace))
     try:
         answer = session.remote.unary("/registry.Registry/GetService", request, GetResponse)
+    except Unreachable:
+        raise
     except CommandFailed as error:
         # The reference's detail for an unknown name; or we may not look into the platform's namespace.
-        if error.sentence.lower() == "service not found" or (
-            namespace != session.namespace and error.code not in (UNREACHABLE,)
-        ):
+        if error.sentence.lower() == "service not found" or namespace != session.namespace:
             return ()
         raise
     return tuple(map(_service_from, answer.services))

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from microd.cli.config import Config
-from microd.cli.failure import UNREACHABLE, CommandFailed
+from microd.cli.failure import CommandFailed, Unreachable
 from microd.cli.tokens import Holder, Token, Tokens
 from microd.kernel.caller import DEFAULT_NAMESPACE
 
@@ -124,9 +124,10 @@ class Credentials:
         if stored.refresh_token:
             try:
                 fresh = self._issuer.by_refresh(stored.refresh_token, holder.namespace)
-            except CommandFailed as error:
-                if error.code == UNREACHABLE:
-                    raise
+            except Unreachable:
+                raise
+            except CommandFailed:
+                pass  # it may have been refreshed already, see below
             else:
                 self._tokens.save(holder, fresh)
                 return fresh.access_token
@@ -142,9 +143,9 @@ class Credentials:
             return ""
         try:
             token = self._issuer.by_secret(ADMIN, secret, DEFAULT_NAMESPACE)
-        except CommandFailed as error:
-            if error.code == UNREACHABLE:
-                raise
+        except Unreachable:
+            raise
+        except CommandFailed:
             return ""
         self._tokens.save(Holder(self._address, DEFAULT_NAMESPACE, ADMIN), token)
         self._login.begin(ADMIN)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from microd.cli.failure import FAILED, CommandFailed
 from microd.cli.packing import Folder
-from microd.cli.running import Order, Running, Runtime
+from microd.cli.running import LATEST, Order, Running, Runtime
 from microd.cli.session import Session
 
-#: The metadata by which we know our own order again among the answers of the runtime.
-ORDER = "order"
 _LINES = 20
 _STEP = 0.2
 #: While the server builds, it is busy with our order; patience is for what comes after.
@@ -54,52 +51,72 @@ def source_from(text: str, working: Path) -> Source:
     )
 
 
-def order_mark() -> str:
-    """A word that no other order has."""
-    return f"{time.time_ns():x}{os.getpid():x}"
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An order that the runtime has taken.
+
+    @ivar before: the process which ran before it, as far as the runtime tells; empty for none.
+    """
+
+    order: Order
+    before: str
 
 
-def deploy(runtime: Runtime, source: Source, order: Order, place: Callable[[Order], None]) -> Order:
+def deploy(runtime: Runtime, source: Source, order: Order, place: Callable[[Order], None]) -> Placed:
     """Pack and upload the folder, then place the order; see L{wait}.
 
     @param place: creates or updates.
-    @return: the order, as it was placed.
     """
-    from dataclasses import replace
-
+    running = runtime.read(order.name, order.version)
     id = runtime.upload(order.name, order.version, Folder(source.folder))
-    metadata = {**order.metadata, "source": str(source.folder), ORDER: order_mark()}
-    placed = replace(order, source=id, entrypoint=order.entrypoint or source.entrypoint, metadata=metadata)
-    place(placed)
-    return placed
+    complete = replace(
+        order,
+        source=id,
+        entrypoint=order.entrypoint or source.entrypoint,
+        metadata={**order.metadata, "source": str(source.folder)},
+    )
+    place(complete)
+    return Placed(complete, _process(running[0]) if running else "")
 
 
-def wait(session: Session, runtime: Runtime, order: Order, patience: float) -> Running:
+def wait(session: Session, runtime: Runtime, placed: Placed, patience: float) -> Running:
     """Return when the service is registered.
 
     @param patience: seconds that it may take to start, not counting the time it is built in.
     @raise CommandFailed: it failed, or patience ran out; its last lines have been printed.
     """
+    order = placed.order
     until = session.now() + patience
     shown = ""
     while True:
         found = runtime.read(order.name, order.version)
-        service = found[0] if found else None
-        if service is None:
-            raise CommandFailed(f"{order.name} was taken away while it started")
-        if service.status == "running" and not service.metadata.get("error"):
+        if not found:
+            raise CommandFailed(f"service {order.name} was taken away while it started")
+        service = found[0]
+        if service.status == "running" and service.metadata.get("error"):
+            why = service.metadata["error"]
+            raise _failed(session, runtime, order, f"service {order.name} was not replaced: {why}")
+        if service.status == "running" and not (placed.before and _process(service) == placed.before):
             return service
-        if service.status in ("error", "stopped") or service.metadata.get("error"):
-            raise _not_started(session, runtime, order, _reason(service))
-        if service.status != shown:
+        if service.status in ("error", "stopped"):
+            raise _failed(session, runtime, order, f"service {order.name} is not running: {_reason(service)}")
+        if service.status not in (shown, "running"):
             shown = service.status
             session.tell(f"{order.name} is {shown}")
         if service.status in _BUSY:
             until = session.now() + patience
         if session.now() >= until:
-            why = f"it has not registered within {patience:g} s, and is still {service.status}"
-            raise _not_started(session, runtime, order, why)
+            raise _failed(
+                session,
+                runtime,
+                order,
+                f"service {order.name} has not registered within {patience:g} s, and is still {service.status}",
+            )
         session.sleep(_STEP)
+
+
+def _process(service: Running) -> str:
+    return service.metadata.get("pid", "")
 
 
 def _reason(service: Running) -> str:
@@ -107,11 +124,11 @@ def _reason(service: Running) -> str:
     return error or ("it ended" if service.status == "stopped" else "the server does not say why")
 
 
-def _not_started(session: Session, runtime: Runtime, order: Order, why: str) -> CommandFailed:
+def _failed(session: Session, runtime: Runtime, order: Order, sentence: str) -> CommandFailed:
     for line in _last_lines(runtime, order):
         session.tell(line)
-    where = order.name if order.version == "latest" else f"{order.name}@{order.version}"
-    return CommandFailed(f"{where} is not running: {why}", FAILED, remedy=f"See `micro logs {where}`.")
+    where = order.name if order.version == LATEST else f"{order.name}@{order.version}"
+    return CommandFailed(sentence, FAILED, remedy=f"See `micro logs {where}`.")
 
 
 def _last_lines(runtime: Runtime, order: Order) -> list[str]:

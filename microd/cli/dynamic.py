@@ -90,9 +90,11 @@ def _service_help(service: Service) -> str:
 
 def _endpoint_help(service: Service, endpoint: Endpoint) -> str:
     name = f"micro {service.name} {command_of(service.name, endpoint.name)}"
-    flags = [f"\t{flag_of(path)} {field.title}" for path, field in endpoint.request.leaves()]
     title = f"\t{name} - {endpoint.summary}" if endpoint.summary else f"\t{name}"
-    return "\n".join(["NAME:", title, "", "USAGE:", f"\t{name} [flags]", "", "FLAGS:", *flags])
+    more = endpoint.doc.partition("\n\n")[2]
+    about = ["", "DESCRIPTION:", *(f"\t{line}".rstrip() for line in more.splitlines())] if more else []
+    flags = [f"\t{flag_of(path)} {field.title}" for path, field in endpoint.request.leaves()]
+    return "\n".join(["NAME:", title, *about, "", "USAGE:", f"\t{name} [flags]", "", "FLAGS:", *flags])
 
 
 def _read(path: str) -> bytes:

@@ -36,6 +36,13 @@ class CommandFailed(Exception):
         return f"{self.sentence}{end} {self.remedy}"
 
 
+class Unreachable(CommandFailed):
+    """Nobody answers where the server should be."""
+
+    def __init__(self, sentence: str, *, remedy: str = "") -> None:
+        super().__init__(sentence, UNREACHABLE, remedy=remedy)
+
+
 def _one_line(sentence: str) -> str:
     """Join the lines, and begin with a capital letter."""
     joined = " ".join(sentence.split())

@@ -109,7 +109,7 @@ def _pairs(words: Sequence[str], known: _Known) -> Iterator[tuple[str | None, st
         place += 1
         if not _is_flag(word):
             if not _is_body(word):
-                raise CommandFailed(f"{word} belongs to no flag", OTHER)
+                raise CommandFailed(f"the word {word} belongs to no flag", OTHER)
             yield None, word
             continue
         flag, equals, value = word[2:].partition("=")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 import click
 
-from microd.cli.failure import FAILED, MALFORMED, CommandFailed
+from microd.cli.failure import FAILED, MALFORMED, REFUSED, CommandFailed
 from microd.cli.session import Session
 
 #: Name to where it is (C{module:attribute}) and what it does, so that help loads nothing.
@@ -51,14 +52,22 @@ def go_style(args: Sequence[str], known: Sequence[click.Parameter]) -> list[str]
 
 
 class MicroCommand(click.Command):
-    """A command; its flags may stand anywhere, with one dash or two."""
+    """A command; its flags may stand anywhere, with one dash or two.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    @param refused: the exit code for a call that the server refused.
+    """
+
+    def __init__(self, *args: Any, refused: int = REFUSED, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._refused = refused
         self.params = [*self.params, *common_flags(self.params)]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, go_style(args, self.get_params(ctx)))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _refusals(self._refused):
+            return super().invoke(ctx)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _title(self, ctx, formatter)
@@ -70,13 +79,20 @@ class MicroGroup(click.Group):
 
     @param table: the commands that are elsewhere.
     @param misses: the exit code for a name that the group does not have.
+    @param refused: the exit code for a call that the server refused.
     @param alone: whether the group does something without a command; else it shows its help.
     """
 
     command_class = MicroCommand
 
     def __init__(
-        self, *args: Any, table: Table | None = None, misses: int = FAILED, alone: bool = False, **kwargs: Any
+        self,
+        *args: Any,
+        table: Table | None = None,
+        misses: int = FAILED,
+        refused: int = REFUSED,
+        alone: bool = False,
+        **kwargs: Any,
     ) -> None:
         kwargs.setdefault("invoke_without_command", True)
         if not alone:
@@ -84,6 +100,7 @@ class MicroGroup(click.Group):
         super().__init__(*args, **kwargs)
         self._table = table or {}
         self._misses = misses
+        self._refused = refused
         self.params = [*self.params, *common_flags(self.params)]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -98,6 +115,10 @@ class MicroGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, go_style(args, self.get_params(ctx)))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _refusals(self._refused):
+            return super().invoke(ctx)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -130,6 +151,17 @@ class MicroGroup(click.Group):
             rows.append((name, listed[1] if listed else self.commands[name].get_short_help_str(80)))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+@contextmanager
+def _refusals(code: int) -> Iterator[None]:
+    """Let what the server refused end with this exit code."""
+    try:
+        yield
+    except CommandFailed as failure:
+        if failure.code == REFUSED:
+            failure.code = code
+        raise
 
 
 @click.pass_context

@@ -16,6 +16,7 @@ from microd.cli.failure import (
     UNKNOWN_SERVICE,
     UNREACHABLE,
     CommandFailed,
+    Unreachable,
 )
 from microd.kernel.errors import MicroError
 
@@ -67,10 +68,10 @@ def refused(status: int, message: str, *, logged_in: bool) -> CommandFailed:
     return CommandFailed(detail or error.id or f"The call failed with status {code}", REFUSED)
 
 
-def unreachable(address: object, local: bool) -> CommandFailed:
+def unreachable(address: object, local: bool) -> Unreachable:
     """Nobody answers at C{address}."""
     remedy = "Start it with `micro server`." if local else "See `micro env`."
-    return CommandFailed(f"Failed to connect to micro server at {address}", UNREACHABLE, remedy=remedy)
+    return Unreachable(f"Failed to connect to micro server at {address}", remedy=remedy)
 
 
 def broken(address: object) -> CommandFailed:

@@ -16,6 +16,7 @@ from microd.cli.main import run
 from microd.cli.session import Session
 from microd.kernel.errors import MicroError
 from microd.txgrpc.status import RpcError, StatusCode
+from microd.wire import registry_pb2
 
 ADDRESS = "127.0.0.1:8081"
 
@@ -192,6 +193,43 @@ class User:
 def refusal_fixture() -> Refusal:
     """Makes what a server answers to say no."""
     return refusal
+
+
+def greeter_entry() -> registry_pb2.Service:
+    """A service as its framework registers it."""
+    value = registry_pb2.Value
+    address = value(name="address", type="Address", values=[value(name="city", type="string")])
+    hello = registry_pb2.Endpoint(
+        name="Greeter.Hello",
+        request=value(
+            name="HelloRequest", type="HelloRequest", values=[value(name="name", type="string"), address]
+        ),
+        response=value(name="HelloReply", type="HelloReply", values=[value(name="msg", type="string")]),
+        metadata={"doc": "Greet somebody\nby name.\n\nAt length."},
+    )
+    count = registry_pb2.Endpoint(
+        name="Greeter.CountUp",
+        request=value(name="Context", type="Context"),
+        response=value(name="Stream", type="Stream"),
+        metadata={"stream": "true"},
+    )
+    node = registry_pb2.Node(id="greeter-1", address="127.0.0.1:4000", metadata={"protocol": "grpc"})
+    return registry_pb2.Service(name="greeter", version="latest", endpoints=[hello, count], nodes=[node])
+
+
+@pytest.fixture
+def greeter(daemon: Daemon) -> registry_pb2.Service:
+    """A service in the registry, in the namespace C{micro}."""
+    entry = greeter_entry()
+
+    def get(call: Call) -> registry_pb2.GetResponse:
+        request = registry_pb2.GetRequest.FromString(call.body)
+        if (request.service, request.options.domain) != ("greeter", "micro"):
+            raise refusal(404, "service not found")
+        return registry_pb2.GetResponse(services=[entry])
+
+    daemon.handlers["/registry.Registry/GetService"] = get
+    return entry
 
 
 @pytest.fixture

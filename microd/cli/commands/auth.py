@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from microd.cli.failure import MALFORMED, CommandFailed
+from microd.cli.failure import FAILED, MALFORMED, CommandFailed
 from microd.cli.lazy import MicroGroup, pass_session
 from microd.cli.session import Session
 
@@ -21,7 +21,7 @@ _NAMESPACE = click.option(
 )
 
 
-@click.group(cls=MicroGroup, short_help="Manage accounts and tokens")
+@click.group(cls=MicroGroup, refused=FAILED, short_help="Manage accounts and tokens")
 def auth() -> None:
     """Manage the accounts of a namespace, and make tokens."""
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from microd.cli.credentials import ADMIN
-from microd.cli.failure import NOT_AUTHORIZED, CommandFailed
+from microd.cli.failure import FAILED, NOT_AUTHORIZED, CommandFailed
 from microd.cli.lazy import MicroCommand, pass_session
 from microd.cli.session import Session
 from microd.cli.tokens import Holder
 from microd.kernel.caller import DEFAULT_NAMESPACE
 
 
-@click.command(cls=MicroCommand, short_help="Log in to the current environment")
+@click.command(cls=MicroCommand, refused=FAILED, short_help="Log in to the current environment")
 @click.option(
     "--username", "--email", "username", default="", metavar="NAME", help="The account's id or name."
 )

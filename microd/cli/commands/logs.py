@@ -6,9 +6,9 @@ import json
 
 import click
 
-from microd.cli.failure import CommandFailed
+from microd.cli.failure import REFUSED, CommandFailed
 from microd.cli.lazy import MicroCommand
-from microd.cli.running import LATEST, Runtime
+from microd.cli.running import LATEST, Line, Runtime
 from microd.cli.session import Session
 
 
@@ -45,13 +45,20 @@ def logs(
         follow=follow,
         since=_moment(since, session.now()) if since else 0,
     )
-    for line in found:
-        if output == "json" or session.json:
-            click.echo(
-                json.dumps({"Message": line.message, "Metadata": dict(line.metadata)}, ensure_ascii=False)
-            )
-        else:
-            click.echo(line.message)
+    try:
+        for line in found:
+            session.say(_written(line) if output == "json" or session.json else line.message)
+    except KeyboardInterrupt:
+        if not follow:
+            raise
+    except CommandFailed as error:
+        if error.code == REFUSED and "not found" in error.sentence:
+            raise CommandFailed("Service not found", remedy="See `micro status`.") from error
+        raise
+
+
+def _written(line: Line) -> str:
+    return json.dumps({"Message": line.message, "Metadata": dict(line.metadata)}, ensure_ascii=False)
 
 
 def _moment(text: str, now: float) -> int:

@@ -29,7 +29,7 @@ def new(session: Session, name: str) -> None:
             f"{folder.name!r} cannot name a service: use letters, digits and -, as in `micro new greeter`"
         )
     if folder.exists():
-        raise CommandFailed(f"{name} already exists")
+        raise CommandFailed(f"the folder {name} already exists")
     files = files_of(service)
     try:
         folder.mkdir(parents=True)

@@ -33,7 +33,7 @@ _PATIENCE = click.option(
 )
 _NO_WAIT = click.option("--no-wait", is_flag=True, help="Do not wait until it runs.")
 _INSTANCES = click.option(
-    "--instances", "-i", default=0, type=click.IntRange(1), metavar="N", help="How many processes."
+    "--instances", "-i", default=0, type=click.IntRange(0), metavar="N", help="How many processes."
 )
 
 

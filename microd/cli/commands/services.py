@@ -105,4 +105,4 @@ def _inner(field: Shape, depth: int) -> str:
 
 
 def _pairs(metadata: Mapping[str, str]) -> str:
-    return ",".join(f"{key}={value}" for key, value in sorted(metadata.items()))
+    return ",".join(f"{key}={' '.join(value.split())}" for key, value in sorted(metadata.items()))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from microd.cli.durations import seconds_from
-from microd.cli.failure import CommandFailed
+from microd.cli.failure import FAILED, CommandFailed
 from microd.cli.layout import spaced
 from microd.cli.lazy import MicroGroup, pass_session
 from microd.cli.session import Session
@@ -33,7 +33,7 @@ _OUTPUT = click.option("--output", type=click.Choice(["table", "json"]), default
 _NANOSECONDS = 1_000_000_000
 
 
-@click.group(cls=MicroGroup, short_help="Read and write records")
+@click.group(cls=MicroGroup, refused=FAILED, short_help="Read and write records")
 def store() -> None:
     """Read and write the records of a namespace."""
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import click
 
-from microd.cli.failure import NOT_AUTHORIZED, CommandFailed
+from microd.cli.failure import FAILED, NOT_AUTHORIZED, CommandFailed
 from microd.cli.lazy import MicroGroup, pass_session
 from microd.cli.namespaces import Namespaces
 from microd.cli.session import Session
 
 
-@click.group(cls=MicroGroup, alone=True, short_help="Show who is logged in, and their settings")
+@click.group(
+    cls=MicroGroup, alone=True, refused=FAILED, short_help="Show who is logged in, and their settings"
+)
 @click.pass_context
 def user(context: click.Context) -> None:
     """Show who is logged in; or their settings."""
