@@ -8,11 +8,14 @@ import sys
 from typing import Any
 
 from twisted.application.service import IService
+from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredicate, textFileLogObserver
 from twisted.python import usage
+from twisted.python.logfile import LogFile
 
 from microd import __version__
 from microd.app.settings import TABLE
 from microd.app.sources import BadSettings, data_folder, load
+from microd.app.values import LOG_LEVELS
 
 
 class Options(usage.Options):
@@ -39,12 +42,32 @@ class Options(usage.Options):
             sys.exit(f"microd: {problem}")
         self.data = data_folder(self.settings, os.environ)
         self._leave_no_pid_file()
+        self._log_what_matters()
 
     def _leave_no_pid_file(self) -> None:
         """Have twistd write no C{twistd.pid} where it was not asked to: the data folder's lock does better."""
         parent: Any = getattr(self, "parent", None)
         if parent is not None and parent.get("nodaemon") and parent.get("pidfile") == "twistd.pid":
             parent["pidfile"] = ""
+
+    def _log_what_matters(self) -> None:
+        """Have twistd leave out events below C{daemon.log_level}, unless it was told how to log."""
+        parent: Any = getattr(self, "parent", None)
+        if parent is not None and not parent.get("logger") and not parent.get("syslog"):
+            _log.update(level=self.settings.daemon.log_level, path=parent.get("logfile") or "-")
+            # twistd wants the name of a function without arguments.
+            parent["logger"] = "microd.tap.log_observer"
+
+
+#: What the command line said of logging, for L{log_observer}.
+_log = {"level": "info", "path": "-"}
+
+
+def log_observer() -> FilteringLogObserver:
+    """Writes the events that matter to the log file, or to stdout."""
+    file: Any = sys.stdout if _log["path"] == "-" else LogFile.fromFullPath(_log["path"])
+    least = LogLevel.levelWithName(LOG_LEVELS[_log["level"]])
+    return FilteringLogObserver(textFileLogObserver(file), [LogLevelFilterPredicate(least)])
 
 
 def makeService(options: Options) -> IService:

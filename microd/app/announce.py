@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from twisted.application.service import Service
+from twisted.logger import Logger
 
 from microd import __version__
 
@@ -21,6 +22,8 @@ def sentence(data: Path, doors: Mapping[str, str], login: str) -> str:
 
 class Announcement(Service):
     """Keeps C{daemon.json} in the data folder while the daemon is up, so that its owner's tools find the doors."""
+
+    log = Logger()
 
     def __init__(self, data: Path) -> None:
         self._path = data / "daemon.json"

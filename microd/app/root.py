@@ -11,7 +11,6 @@ from typing import Protocol
 
 from twisted.application.service import IService
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -24,8 +23,17 @@ from microd.kernel.lifecycle import OrderedService
 _EXPLAINED = (FolderTaken, CannotListen, BadSettings)
 
 
-class RootReactor(IReactorCore, IReactorFromThreads, Protocol):  # type: ignore[misc]
+class RootReactor(Protocol):
     """What the root asks of the reactor."""
+
+    def callWhenRunning(self, callable: Callable[[], object]) -> object:
+        """Call it once the reactor runs, or at once where it does."""
+
+    def callFromThread(self, callable: Callable[..., object], *args: object) -> None:
+        """Call it in the reactor's next turn."""
+
+    def stop(self) -> None:
+        """End the reactor, after everybody was told."""
 
 
 class Root(OrderedService):

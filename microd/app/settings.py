@@ -30,6 +30,12 @@ class Daemon:
     )
     only: tuple[str, ...] = _setting(values.words, (), "run just these core services and doors")
     drain: float = _setting(values.duration, 20.0, "how long calls in flight may take to finish on shutdown")
+    log_level: str = _setting(
+        values.log_level,
+        "info",
+        "least important events to log: debug, info, warn, error",
+        env="MICRO_LOG_LEVEL",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,24 @@ def text(value: object) -> str:
     raise ValueError("wants a string")
 
 
+#: The reference's names of levels, and ours for them.
+LOG_LEVELS = {
+    "trace": "debug",
+    "debug": "debug",
+    "info": "info",
+    "warn": "warn",
+    "error": "error",
+    "fatal": "critical",
+}
+
+
+def log_level(value: object) -> str:
+    """One of L{LOG_LEVELS}."""
+    if isinstance(value, str) and value.lower() in LOG_LEVELS:
+        return value.lower()
+    raise ValueError(f"wants one of {', '.join(LOG_LEVELS)}")
+
+
 def words(value: object) -> tuple[str, ...]:
     """A list of strings, or one string with commas."""
     if isinstance(value, str):

@@ -57,6 +57,11 @@ class Listener(Service):
             return f"unix:{bound.name!s}" if isinstance(bound.name, str) else f"unix:{bound.name!r}"
         return self._wanted
 
+    @property
+    def reachable(self) -> str:
+        """The address for callers on this host: where it listens on every interface, loopback."""
+        return self.address.replace("0.0.0.0:", "127.0.0.1:", 1).replace("[::]:", "[::1]:", 1)
+
     def startService(self) -> Deferred[None]:
         """Bind.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from twisted.application.service import IService, MultiService
+from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
@@ -74,3 +74,30 @@ class TogetherService(OrderedService):
 async def _settled(outcome: object) -> None:
     if isinstance(outcome, Deferred):
         await cast("Deferred[object]", outcome)
+
+
+def split(part: IService) -> tuple[IService, IService]:
+    """Two halves of a part which starts late and yet stops late: the first goes where it is to stop, the second where
+    it is to start."""
+    stopping = _Stops(part)
+    return stopping, _Starts(stopping)
+
+
+class _Stops(Service):
+    def __init__(self, part: IService) -> None:
+        self.part = part
+        self.begun = False
+
+    def stopService(self) -> object:
+        super().stopService()
+        return self.part.stopService() if self.begun else None
+
+
+class _Starts(Service):
+    def __init__(self, other: _Stops) -> None:
+        self._other = other
+
+    def startService(self) -> object:
+        super().startService()
+        self._other.begun = True
+        return self._other.part.startService()

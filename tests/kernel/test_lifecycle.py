@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
-from microd.kernel.lifecycle import OrderedService, TogetherService
+from microd.kernel.lifecycle import OrderedService, TogetherService, split
 
 
 class Part(Service):
@@ -109,3 +109,27 @@ def test_together() -> None:
     assert not stopped.called
     b.stop.callback(None)
     assert stopped.called
+
+
+def test_split() -> None:
+    """A part in two halves starts where the second is, and stops where the first is."""
+    log: list[str] = []
+    stops, starts = split(Part("late", log))
+    root = OrderedService()
+    for part in (Part("a", log), stops, Part("b", log), starts):
+        part.setServiceParent(root)
+    root.startService()
+    root.stopService()
+    assert log == ["begin a", "begin b", "begin late", "stop b", "stop late", "stop a"]
+
+
+def test_split_unstarted() -> None:
+    """A part whose start was never reached is not stopped either."""
+    log: list[str] = []
+    stops, starts = split(Part("late", log))
+    root = OrderedService()
+    for part in (stops, Part("a", log, Deferred()), starts):
+        part.setServiceParent(root)
+    root.startService()
+    root.stopService()
+    assert log == ["begin a", "stop a"]
