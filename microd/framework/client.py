@@ -237,10 +237,8 @@ class Client:
     async def _ask_store(self, ask: Ask[T]) -> T:
         if not ask.stream:
             return ask.answer([await self.ask(ask.path, ask.request, ask.reply)])
-        service, _, method = ask.path[1:].partition("/")
-        name, _, struct = service.rpartition(".")
         replies = self._stream(
-            name, f"{struct}.{method}", ask.request, ask.reply, _default_timeout(), None, CORE
+            "", ask.path, ask.request, ask.reply, _default_timeout(), None, CORE
         )
         return ask.answer([reply async for reply in replies])
 

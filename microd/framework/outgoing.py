@@ -50,7 +50,7 @@ def outgoing(service: str, endpoint: str, request: type | None, reply: type[T]) 
     json = request is dict or reply is dict
     known: Codec[Any] | None = None if request is None else _codec(request)
     parse = receiving.parse_json if json else receiving.parse
-    name = f"{service}.{endpoint}"
+    name = f"{service}.{endpoint}" if service else endpoint
 
     def dumped(value: Any) -> bytes:
         codec = known or _codec(type(value))
