@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from microd.cli.layout import spaced
+from microd.cli.naming import struct_of
+
 _MAIN = '''\
 """The service {service}."""
 
@@ -36,29 +39,25 @@ if __name__ == "__main__":
 _TEST = '''\
 """What {service} promises. Run it with `python -m unittest`."""
 
-import asyncio
 import unittest
 
-from main import HelloRequest, hello
+from main import HelloReply, HelloRequest, service
+from microd.testing.services import ServiceTester
 
 
-class HelloTests(unittest.TestCase):
-    def test_greets_by_name(self) -> None:
+class {struct}Tests(unittest.TestCase):
+    def test_hello(self) -> None:
         """Who gives a name is greeted by it."""
-        reply = asyncio.run(hello(HelloRequest(name="Ada")))
-        self.assertEqual(reply.msg, "Hello Ada")
+        reply = ServiceTester(service).call("{struct}.Hello", HelloRequest(name="Ada"), HelloReply)
+        self.assertEqual(reply, HelloReply(msg="Hello Ada"))
 '''
 
 _README = """\
 # {service}
 
-A service for [microd](https://pypi.org/project/microd/), made by `micro new`.
+A service for microd, made by `micro new`.
 
-    micro run .                       # start it; run it again after a change
-    micro {service} hello --name=Ada{pad}# call it
-    micro {service} --help{pad_help}# what else it can do
-    micro logs -f {service}{pad_logs}# what it prints
-    python -m unittest                # test it
+{commands}
 
 An endpoint is a typed function in `main.py`. Packages it needs go into a `requirements.txt` beside it.
 """
@@ -71,23 +70,18 @@ __pycache__/
 
 
 def files_of(service: str) -> dict[str, str]:
-    """The files of a new service, by name.
-
-    Its test needs nothing but Python: an endpoint stays a plain function.
-    """
-    column = len("micro run .                       ")
+    """The files of a new service, by name."""
+    commands = [
+        ("    micro run .", "# start it; run it again after a change"),
+        (f"    micro {service} hello --name=Ada", "# call it"),
+        (f"    micro {service} --help", "# what else it can do"),
+        (f"    micro logs -f {service}", "# what it prints"),
+        ("    python -m unittest", "# test it"),
+    ]
+    module = "".join(sign if sign.isalnum() else "_" for sign in service)
     return {
         "main.py": _MAIN.format(service=service),
-        f"test_{''.join(c if c.isalnum() else '_' for c in service)}.py": _TEST.format(service=service),
-        "README.md": _README.format(
-            service=service,
-            pad=_pad(f"micro {service} hello --name=Ada", column),
-            pad_help=_pad(f"micro {service} --help", column),
-            pad_logs=_pad(f"micro logs -f {service}", column),
-        ),
+        f"test_{module}.py": _TEST.format(service=service, struct=struct_of(service)),
+        "README.md": _README.format(service=service, commands=spaced(commands)),
         ".gitignore": _IGNORED,
     }
-
-
-def _pad(command: str, column: int) -> str:
-    return " " * max(2, column - len(command))

@@ -46,7 +46,7 @@ def test_own_test(user: User, tmp_path: Path) -> None:
     assert "Ran 1 test" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["1x", "a b", "-", "a--b", "ä"])
+@pytest.mark.parametrize("name", ["1x", "a b", "-", "a--b", "ä", "store"])
 def test_bad_name(user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: Any) -> None:
     """What cannot name a service makes no folder."""
     monkeypatch.chdir(tmp_path)

@@ -9,6 +9,7 @@ import click
 
 from microd.cli.failure import CommandFailed
 from microd.cli.lazy import MicroCommand, pass_session
+from microd.cli.naming import CORE
 from microd.cli.scaffold import files_of
 from microd.cli.session import Session
 
@@ -28,6 +29,8 @@ def new(session: Session, name: str) -> None:
         raise CommandFailed(
             f"{folder.name!r} cannot name a service: use letters, digits and -, as in `micro new greeter`"
         )
+    if service in CORE:
+        raise CommandFailed(f"the name {service} belongs to the platform", remedy="Choose another.")
     if folder.exists():
         raise CommandFailed(f"the folder {name} already exists")
     files = files_of(service)
