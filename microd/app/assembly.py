@@ -1,0 +1,245 @@
+"""The one place where it is decided who gets whom: every part of the daemon, built and in the order of its start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.threads import deferToThreadPool
+
+from microd import __version__
+from microd.app.announce import Announcement, notify_systemd, sentence
+from microd.app.listing import CoreListing
+from microd.app.lock import FolderLock
+from microd.app.root import Root
+from microd.app.settings import CORE_SERVICES, DOORS, TABLE, Settings
+from microd.app.sources import BadSettings
+from microd.app.values import endpoint_string
+from microd.gateways.api import limits as api_limits
+from microd.gateways.api.gateway import Gateway
+from microd.gateways.door import Door
+from microd.gateways.gate import Gate
+from microd.gateways.listen import Listener
+from microd.kernel.caller import Account
+from microd.kernel.endpoint import Endpoint
+from microd.kernel.lifecycle import TogetherService, split
+from microd.services.auth import rpc as auth_rpc
+from microd.services.auth.backends.store import StoreVault
+from microd.services.auth.embedded import embedded_auth
+from microd.services.auth.service import Auth
+from microd.services.network.dialer import Dialer, tcp_endpoint
+from microd.services.network.router import Router
+from microd.services.registry import rpc as registry_rpc
+from microd.services.registry.service import Registry
+from microd.services.runtime import model as runtime_model
+from microd.services.runtime import rpc as runtime_rpc
+from microd.services.runtime.backends.local.processes import KeptLauncher
+from microd.services.runtime.records import StoredRecords
+from microd.services.runtime.service import Runtime
+from microd.services.store import rpc as store_rpc
+from microd.services.store.backends.sqlite import SqliteStore
+from microd.txgrpc import Limits
+from microd.txgrpc.endpoints import server_endpoint
+
+#: How long the credential lasts with which a service that we started gets its tokens (spec micro-v3-server 1.2).
+_CREDENTIAL = 365 * 86400.0
+
+
+def assemble(
+    settings: Settings, data: Path, reactor: Any, environ: Mapping[str, str], failed: Callable[[], None]
+) -> IService:
+    """Build the daemon.
+
+    @param reactor: everything that a reactor is.
+    @param failed: see L{Root}.
+    """
+    return _Assembly(settings, data, reactor, environ).root(failed)
+
+
+class _Assembly:
+    """The parts, while they are being put together."""
+
+    def __init__(self, settings: Settings, data: Path, reactor: Any, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._data = data
+        self._reactor = reactor
+        self._environ = environ
+        self._services = _chosen(settings, CORE_SERVICES) | {"registry", "auth"}
+        self._doors = _chosen(settings, DOORS)
+        self._system = SqliteStore(data / "system.db", reactor)
+        self._store = SqliteStore(data / "store.db", reactor)
+        self._registry = Registry(reactor)
+        self._auth = self._build_auth()
+        self._dialer = Dialer(
+            reactor, tcp_endpoint(reactor), limits=Limits(max_message=settings.network.max_message)
+        )
+        self._router = Router(self._registry, self._dialer)
+        self._runtime = self._build_runtime()
+        self._endpoints = self._core_endpoints()
+        self._listeners = {name: build() for name, build in self._door_builders() if name in self._doors}
+        self._announcement = Announcement(data)
+
+    def root(self, failed: Callable[[], None]) -> Root:
+        """The whole, in the order of its start; it stops in reverse."""
+        root = Root(self._reactor, self._ready, failed)
+        public = TogetherService()
+        for name, listener in self._listeners.items():
+            if name != "network":
+                listener.setServiceParent(public)
+        # Services are started again once every listener is bound; they are stopped once the public doors have drained,
+        # while they can still reach the platform.
+        runtime_stops, runtime_starts = split(self._runtime) if "runtime" in self._services else (None, None)
+        parts: list[IService | None] = [
+            FolderLock(self._data),
+            self._system,
+            self._store if "store" in self._services else None,
+            self._auth,
+            self._registry,
+            self._dialer,
+            self._listeners.get("network"),
+            CoreListing(self._registry, self._endpoints, self._platform_address),
+            runtime_stops,
+            public,
+            runtime_starts,
+            self._announcement,
+        ]
+        for part in parts:
+            if part is not None:
+                part.setServiceParent(root)
+        return root
+
+    # -- core services
+
+    def _build_auth(self) -> Auth:
+        auth = self._settings.auth
+        return embedded_auth(
+            self._reactor,
+            StoreVault(self._system),
+            self._data,
+            private_key=auth.private_key,
+            public_key=auth.public_key,
+            admin_secret=_admin_secret(auth.admin_secret, auth.admin_secret_file),
+        )
+
+    def _build_runtime(self) -> Runtime:
+        wanted = self._settings.runtime
+        return Runtime(
+            self._data,
+            clock=self._reactor,
+            launcher=KeptLauncher(self._reactor, self._reactor),
+            registry=self._registry,
+            records=StoredRecords(self._system),
+            credentials=self._credentials,
+            proxy=self._platform_address,
+            in_thread=partial(deferToThreadPool, self._reactor, self._reactor.getThreadPool()),
+            environment=self._environ,
+            limits=runtime_model.Limits(
+                start=wanted.start_timeout,
+                grace=wanted.stop_grace,
+                backoff_max=wanted.backoff_max,
+                log_size=wanted.log_size,
+                log_files=wanted.log_files,
+                upload=wanted.max_source,
+            ),
+        )
+
+    async def _credentials(self, namespace: str, id: str) -> runtime_model.Account:
+        account = Account(id=id, type="service", issuer=namespace, name=id, scopes=("service",))
+        return runtime_model.Account(id, self._auth.issue(account, _CREDENTIAL))
+
+    def _core_endpoints(self) -> Sequence[Endpoint]:
+        offered = {
+            "registry": lambda: registry_rpc.endpoints(self._registry, reserved=CORE_SERVICES),
+            "store": lambda: store_rpc.endpoints(self._store),
+            "auth": lambda: auth_rpc.endpoints(self._auth),
+            "runtime": lambda: runtime_rpc.endpoints(self._runtime, reserved=CORE_SERVICES),
+        }
+        return [each for name in CORE_SERVICES if name in self._services for each in offered[name]()]
+
+    # -- doors
+
+    def _door_builders(self) -> Sequence[tuple[str, Callable[[], Listener]]]:
+        return [("network", self._network), ("proxy", self._proxy), ("api", self._api)]
+
+    def _network(self) -> Listener:
+        wanted = self._settings.network
+        return self._grpc("network", wanted.address, wanted.max_message, Gate(self._auth, services_door=True))
+
+    def _proxy(self) -> Listener:
+        wanted = self._settings.proxy
+        return self._grpc("proxy", wanted.address, wanted.max_message, Gate(self._auth))
+
+    def _grpc(self, name: str, address: str, max_message: int, gate: Gate) -> Listener:
+        server = Door(
+            self._endpoints,
+            gate,
+            self._router,
+            self._dialer,
+            clock=self._reactor,
+            limits=Limits(max_message=max_message),
+        )
+        endpoint = server_endpoint(self._reactor, endpoint_string(address))
+        return self._listener(name, endpoint, server, address, server.drain)
+
+    def _api(self) -> Listener:
+        wanted = self._settings.api
+        gateway = Gateway(
+            self._reactor,
+            Gate(self._auth),
+            self._router,
+            self._dialer,
+            self._registry,
+            self._endpoints,
+            version=__version__,
+            cors=wanted.enable_cors,
+            limits=api_limits.Limits(body=wanted.max_body, call=wanted.timeout),
+        )
+        endpoint = serverFromString(self._reactor, endpoint_string(wanted.address))
+        return self._listener("api", endpoint, gateway.server, wanted.address, gateway.drain)
+
+    def _listener(self, name: str, endpoint: Any, factory: Any, address: str, drain: Any) -> Listener:
+        row = TABLE[f"{name}.address"]
+        return Listener(
+            name,
+            endpoint,
+            factory,
+            wanted=address,
+            remedy=f"choose another address with --{row.option}, {row.env} or address in [{name}] of the settings file",
+            drain=partial(drain, self._settings.daemon.drain),
+        )
+
+    def _platform_address(self) -> str:
+        """Where services on this host reach the platform."""
+        for name in ("network", "proxy"):
+            if name in self._listeners:
+                return self._listeners[name].reachable
+        return ""
+
+    # -- once it is up
+
+    def _ready(self) -> None:
+        doors = {name: listener.reachable for name, listener in self._listeners.items()}
+        self._announcement.publish(doors)
+        secret = self._data / "admin-secret"
+        login = "log in as admin with `micro login`" + (f", secret in {secret}" if secret.exists() else "")
+        shown = {name: listener.address for name, listener in self._listeners.items()}
+        self._announcement.log.info("{sentence}", sentence=sentence(self._data, shown, login))
+        notify_systemd("READY=1", self._environ)
+
+
+def _chosen(settings: Settings, known: Sequence[str]) -> set[str]:
+    """Those of C{known} which C{daemon.only} names; all of them where it names none."""
+    return set(known) & set(settings.daemon.only) or set(known)
+
+
+def _admin_secret(secret: str, file: str) -> str:
+    if secret or not file:
+        return secret
+    try:
+        return Path(file).read_text().strip()
+    except OSError as problem:
+        raise BadSettings(f"auth.admin_secret_file: {file}: {problem.strerror}") from problem
