@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def service_command(name: str) -> click.Command:
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     @pass_session
     def command(session: Session, arguments: tuple[str, ...]) -> None:
-        if program := shutil.which(f"micro-{name}"):
+        if program := _program(f"micro-{name}", session.environ.get("PATH", "")):
             session.execute(program, [program, *arguments])
             return
         found = look_up(session, name)
@@ -51,6 +51,8 @@ def _run(session: Session, found: Found, name: str, words: Words) -> None:
     if words.help:
         session.say(_endpoint_help(service, endpoint))
         return
+    if "--json" in words.rest and all(field.name != "json" for field in endpoint.request.fields):
+        session.choose(json=True)
     request = request_from(words.rest, endpoint.request, _read)
     body = json.dumps(request, ensure_ascii=False).encode()
     path = path_of(service.name, endpoint.name)
@@ -95,6 +97,15 @@ def _endpoint_help(service: Service, endpoint: Endpoint) -> str:
     about = ["", "DESCRIPTION:", *(f"\t{line}".rstrip() for line in more.splitlines())] if more else []
     flags = [f"\t{flag_of(path)} {field.title}" for path, field in endpoint.request.leaves()]
     return "\n".join(["NAME:", title, *about, "", "USAGE:", f"\t{name} [flags]", "", "FLAGS:", *flags])
+
+
+def _program(name: str, path: str) -> str:
+    """Where a program of that name is; empty for nowhere. (shutil would cost more to import than all of this.)"""
+    for folder in path.split(os.pathsep):
+        place = os.path.join(folder, name)
+        if folder and os.path.isfile(place) and os.access(place, os.X_OK):
+            return place
+    return ""
 
 
 def _read(path: str) -> bytes:

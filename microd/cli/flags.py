@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from microd.cli.failure import OTHER, CommandFailed
@@ -94,11 +93,17 @@ def _by_flag(shape: Shape) -> _Known:
 def _known(flag: str, known: _Known) -> tuple[tuple[str, ...], Shape]:
     found = known.get(_spelling(flag))
     if found is None:
-        near = get_close_matches(_spelling(flag), list(known), 1)
-        raise CommandFailed(
-            f"Unknown flag: {flag}", OTHER, remedy=f"Did you mean --{near[0]}?" if near else ""
-        )
+        raise CommandFailed(f"Unknown flag: {flag}", OTHER, remedy=_advice(flag, known))
     return found
+
+
+def _advice(flag: str, known: _Known) -> str:
+    from difflib import get_close_matches
+
+    if flag in ("env", "e", "namespace", "c"):
+        return f"Give --{flag} before the service's name."
+    near = get_close_matches(_spelling(flag), list(known), 1)
+    return f"Did you mean --{near[0]}?" if near else ""
 
 
 def _pairs(words: Sequence[str], known: _Known) -> Iterator[tuple[str | None, str]]:
@@ -140,7 +145,7 @@ def _names_behind(words: Sequence[str]) -> tuple[list[str], list[str]]:
     for word in words:
         if _is_flag(word) or _is_body(word) or follows:
             rest.append(word)
-            follows = _is_flag(word) and "=" not in word
+            follows = _is_flag(word) and "=" not in word and word != "--json"
         else:
             names.append(word)
     return names, rest

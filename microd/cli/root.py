@@ -93,6 +93,11 @@ def _help(context: click.Context, words: tuple[str, ...]) -> None:
     """Show the help of `micro`, or of the command that WORDS name."""
     place = context.parent
     assert place is not None
+    if words and words[0] not in (*_COMMANDS, "help"):
+        from microd.cli.dynamic import service_command
+
+        context.invoke(service_command(words[0]), arguments=(*words[1:], "--help"))
+        return
     for word in words:
         if not isinstance(place.command, click.Group):
             break

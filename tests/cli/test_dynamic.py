@@ -74,7 +74,12 @@ def test_stream(user: User, daemon: Daemon, greeter: Any) -> None:
     got = user.micro("greeter", "count-up", "--to=2")
     assert got.out == '{\n\t"n": 1\n}\n{\n\t"n": 2\n}\n'
     assert json.loads(daemon.asked(COUNT)[0].body) == {"to": 2}
-    assert user.micro("--json", "greeter", "count-up", "--to=2").out == '{"n":1}\n{"n":2}\n'
+    for words in (
+        ("--json", "greeter", "count-up"),
+        ("greeter", "--json", "count-up"),
+        ("greeter", "count-up", "--json"),
+    ):
+        assert user.micro(*words).out == '{"n":1}\n{"n":2}\n'
 
 
 def test_unknown_endpoint(user: User, greeter: Any) -> None:
@@ -109,11 +114,22 @@ def test_refused(user: User, daemon: Daemon, greeter: Any, refusal: Refusal) -> 
     assert len(daemon.asked(HELLO)) == 2
 
 
-def test_program(user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_global_flag_behind(user: User, greeter: Any) -> None:
+    """A flag that belongs before the service's name is sent there."""
+    got = user.micro("greeter", "hello", "--namespace=foo")
+    assert got.err == "Unknown flag: namespace. Give --namespace before the service's name.\n"
+
+
+def test_help_word(user: User, greeter: Any) -> None:
+    """`micro help greeter hello` is `micro greeter hello --help`."""
+    assert user.micro("help", "greeter", "hello").out == user.micro("greeter", "hello", "--help").out
+
+
+def test_program(user: User, tmp_path: Path) -> None:
     """A program micro-X on the path is the command X."""
     program = tmp_path / "micro-thing"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
+    user.environ["PATH"] = str(tmp_path)
     assert user.micro("thing", "a", "--b").code == 0
     assert user.executed == [[str(program), str(program), "a", "--b"]]

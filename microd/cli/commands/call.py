@@ -22,9 +22,7 @@ _OUTPUT = click.Choice(["json", "raw"])
 
 @click.command(cls=MicroCommand, short_help="Call a service's endpoint with JSON")
 @click.argument("words", nargs=-1)
-@click.option(
-    "--address", metavar="HOST:PORT", envvar="MICRO_ADDRESS", help="Call this node, past the server."
-)
+@click.option("--address", metavar="HOST:PORT", help="Call this node, past the server.")
 @click.option("--output", "-o", type=_OUTPUT, default="json", envvar="MICRO_OUTPUT", show_default=True)
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="A header of the request; repeat it.")
 @click.option(
@@ -66,9 +64,7 @@ def call(
 
 @click.command(cls=MicroCommand, short_help="Call a service's streaming endpoint with JSON")
 @click.argument("words", nargs=-1)
-@click.option(
-    "--address", metavar="HOST:PORT", envvar="MICRO_ADDRESS", help="Call this node, past the server."
-)
+@click.option("--address", metavar="HOST:PORT", help="Call this node, past the server.")
 @click.option("--output", "-o", type=_OUTPUT, default="json", envvar="MICRO_OUTPUT", show_default=True)
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="A header of the request; repeat it.")
 @click.option(
