@@ -13,6 +13,8 @@ import threading
 from pathlib import Path
 from typing import IO
 
+from microd.framework.blocking import BlockingClient
+
 BIN = Path(sys.executable).parent
 LIMIT = 30.0
 
@@ -157,6 +159,10 @@ class Platform:
             f"micro {' '.join(args)}: {done.stdout}{done.stderr}\n{self._daemon_log()}"
         )
         return done.stdout
+
+    def client(self) -> BlockingClient:
+        """A script's client, with an account which it got by itself."""
+        return BlockingClient(environ=self.env)
 
     def service(self, name: str, text: str) -> Path:
         """Write a service's folder."""
