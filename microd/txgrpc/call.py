@@ -45,6 +45,7 @@ class ServerCall(Stream):
 
     @ivar compress: None: replies are not compressed; True or False, which may change between messages: they are, or
         not, where the client takes gzip. Set it before the first reply.
+    @ivar was_compressed: whether the request, of several the one last read, came compressed.
     @ivar expires: the deadline in the clock's seconds; only where there is one.
     """
 
@@ -67,6 +68,7 @@ class ServerCall(Stream):
         "_writer",
         "compress",
         "expires",
+        "was_compressed",
     )
 
     expires: float
@@ -86,6 +88,7 @@ class ServerCall(Stream):
         self._initial: Metadata = EMPTY
         self._trailing: Metadata = EMPTY
         self.compress: bool | None = None
+        self.was_compressed = False
 
     # What the handler sees.
 
@@ -164,6 +167,7 @@ class ServerCall(Stream):
             if inbox:
                 message = inbox.popleft()
                 self.consumed(len(message))
+                self.was_compressed = type(message) is messages.Unpacked
                 return self._read(message)
             if self._done:
                 raise CancelledError
@@ -271,6 +275,7 @@ class ServerCall(Stream):
                 if self._request is None:
                     self._fail(StatusCode.UNIMPLEMENTED, "this method takes one request, and there was none")
                     return
+                self.was_compressed = type(self._request) is messages.Unpacked
                 request = self._read(self._request)
             context = copy_context()
             context.run(CURRENT.set, self)

@@ -24,6 +24,12 @@ class BadMessage(Exception):
         self.text = text
 
 
+class Unpacked(bytes):
+    """A message which came compressed; otherwise bytes like any other."""
+
+    __slots__ = ()
+
+
 def frame_message(message: bytes) -> bytes:
     """A message as it goes into DATA."""
     return PREFIX.pack(0, len(message)) + message
@@ -109,7 +115,7 @@ def _deliver(connection: Http2Connection, stream: Stream, data: bytes | bytearra
             return at
         message = bytes(memoryview(data)[start:at_next])
         if flag:
-            message = decompress(message, stream.encoding, most)
+            message = Unpacked(decompress(message, stream.encoding, most))
             grown = len(message) - size
             stream.held += grown
             connection.buffered += grown
