@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from microd.cli.failure import CommandFailed
 
 _ANY_HOST = ("", "0.0.0.0", "[::]")
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """A door of some daemon.
 
     @ivar host: an IPv6 host is in brackets.

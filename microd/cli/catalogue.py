@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from microd.cli.failure import UNREACHABLE, CommandFailed, Unreachable
-from microd.cli.naming import CORE
+from microd.cli.naming import CORE, DEFAULT_NAMESPACE
 from microd.cli.session import Session
 from microd.cli.shape import Shape
-from microd.kernel.caller import DEFAULT_NAMESPACE
 
 if TYPE_CHECKING:
     from microd.wire import registry_pb2
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A running copy of a service."""
 
     id: str
@@ -25,8 +22,7 @@ class Node:
     metadata: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """What a service can be asked."""
 
     name: str
@@ -50,8 +46,7 @@ class Endpoint:
         return " ".join(self.doc.partition("\n\n")[0].split())
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(NamedTuple):
     """One version of a service."""
 
     name: str
@@ -61,8 +56,7 @@ class Service:
     endpoints: tuple[Endpoint, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A service's versions, and the namespace which they are in."""
 
     namespace: str

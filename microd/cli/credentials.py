@@ -16,8 +16,8 @@ from typing import Protocol
 
 from microd.cli.config import Config
 from microd.cli.failure import CommandFailed, Unreachable
+from microd.cli.naming import DEFAULT_NAMESPACE
 from microd.cli.tokens import Holder, Token, Tokens
-from microd.kernel.caller import DEFAULT_NAMESPACE
 
 #: The account that every namespace's first administrator has here.
 ADMIN = "admin"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from microd.cli.config import Config
 from microd.cli.failure import OTHER, CommandFailed
@@ -15,8 +15,7 @@ _DEFAULT_ADDRESS = "127.0.0.1:8081"
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(NamedTuple):
     """A deployment: its name and the address of its proxy door."""
 
     name: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from microd.cli.config import Config
 from microd.cli.failure import CommandFailed
-from microd.kernel.caller import DEFAULT_NAMESPACE
+from microd.cli.naming import DEFAULT_NAMESPACE
 
 
 class Namespaces:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+#: The namespace of the platform itself, and the one to work in if no other was chosen (spec micro-v3-server 7.1).
+DEFAULT_NAMESPACE = "micro"
 #: Services of the platform itself: they are found in its own namespace, whatever the caller works in.
 CORE = frozenset(
     (

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from microd.cli.address import Address
 from microd.cli.failure import CommandFailed
+from microd.cli.naming import DEFAULT_NAMESPACE
 from microd.cli.refusal import broken, innermost, refused, unreachable
-from microd.kernel.caller import DEFAULT_NAMESPACE
 from microd.txgrpc.status import RpcError, StatusCode
 
 if TYPE_CHECKING:

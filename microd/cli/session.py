@@ -18,9 +18,9 @@ from microd.cli.environments import LOCAL, Environment, Environments
 from microd.cli.failure import CommandFailed
 from microd.cli.issuer import Issuer
 from microd.cli.local import LocalDaemon
+from microd.cli.naming import DEFAULT_NAMESPACE
 from microd.cli.remote import IChannel, Nobody, Remote
 from microd.cli.tokens import Tokens
-from microd.kernel.caller import DEFAULT_NAMESPACE
 
 
 class ITerminal(Protocol):

@@ -11,8 +11,7 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 _INTEGERS = {
     "int": 64, "int32": 32, "int64": 64, "sint32": 32, "sint64": 64, "sfixed32": 32, "sfixed64": 64,
@@ -42,8 +41,7 @@ class BadValue(ValueError):
     """The words do not make a value of that type."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """A field: its name, its type, and the fields inside it."""
 
     name: str

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import binascii
 import json
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from microd.cli.files import locked, read, replace
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """Proof of who is calling.
 
     @ivar created: unix seconds.
@@ -27,8 +26,7 @@ class Token:
     expiry: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(NamedTuple):
     """Whom a token is for, and the only address that it may be shown to."""
 
     address: str

@@ -12,10 +12,9 @@ import click
 from microd.cli.failure import MALFORMED, NOT_AUTHORIZED, CommandFailed
 from microd.cli.layout import indented
 from microd.cli.lazy import MicroCommand, pass_session
-from microd.cli.naming import CORE, path_of
+from microd.cli.naming import CORE, DEFAULT_NAMESPACE, path_of
 from microd.cli.remote import PATIENCE, Remote
 from microd.cli.session import Session
-from microd.kernel.caller import DEFAULT_NAMESPACE
 
 _OUTPUT = click.Choice(["json", "raw"])
 

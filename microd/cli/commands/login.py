@@ -7,9 +7,9 @@ import click
 from microd.cli.credentials import ADMIN
 from microd.cli.failure import FAILED, NOT_AUTHORIZED, CommandFailed
 from microd.cli.lazy import MicroCommand, pass_session
+from microd.cli.naming import DEFAULT_NAMESPACE
 from microd.cli.session import Session
 from microd.cli.tokens import Holder
-from microd.kernel.caller import DEFAULT_NAMESPACE
 
 
 @click.command(cls=MicroCommand, refused=FAILED, short_help="Log in to the current environment")
