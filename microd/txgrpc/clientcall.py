@@ -16,41 +16,16 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from microd.txgrpc import messages
-from microd.txgrpc.frames import CANCEL, NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM
+from microd.txgrpc import messages, verdicts
+from microd.txgrpc.frames import CANCEL, NO_ERROR
 from microd.txgrpc.heads import ResponseHead
-from microd.txgrpc.metadata import EMPTY, Metadata, decode_binary
-from microd.txgrpc.status import (
-    RpcError,
-    StatusCode,
-    code_of_http2_error,
-    code_of_http_status,
-    decode_message,
-)
+from microd.txgrpc.metadata import EMPTY, Metadata
+from microd.txgrpc.status import RpcError, StatusCode
 from microd.txgrpc.stream import LOCAL, Stream
 
 if TYPE_CHECKING:
     from microd.txgrpc.call import ServerCall
     from microd.txgrpc.channel import Channel
-
-
-def status_of(head: ResponseHead, first: ResponseHead | None) -> RpcError | None:
-    """How the call ended, by its trailers (and its initial headers, C{first}); None: well."""
-    if head.grpc_status == 0:
-        return None
-    http_status = (first or head).http_status or 0
-    if head.grpc_status is None:
-        if http_status != 200:
-            return RpcError(code_of_http_status(http_status), f"the server answered with HTTP {http_status}")
-        return RpcError(StatusCode.UNKNOWN, "the server sent no grpc-status")
-    details = decode_binary(head.status_details) if head.status_details else b""
-    return RpcError(
-        head.grpc_status,
-        decode_message(head.grpc_message),
-        details=details,
-        metadata=head.metadata,
-        answered=True,
-    )
 
 
 class Outbound(Stream):
@@ -111,20 +86,15 @@ class Outbound(Stream):
 
     def head_received(self, head: ResponseHead) -> None:
         self.head = head
-        if head.http_status != 200 or not head.content_type.startswith("application/grpc"):
-            # Not gRPC: what follows is a page for people, which is not read.
-            status = head.http_status or 0
-            code = StatusCode.UNKNOWN if status == 200 else code_of_http_status(status)
-            text = f"the server answered with HTTP {status}, {head.content_type or 'no content-type'}"
-            self._end(RpcError(code, text))
-        elif head.encoding is not None and head.encoding not in ("gzip", "deflate"):
-            self._end(RpcError(StatusCode.INTERNAL, f"grpc-encoding {head.encoding} is not supported"))
+        error = verdicts.of_head(head)
+        if error is not None:
+            self._end(error)
 
     def trailers_received(self, head: ResponseHead) -> None:
         if self.partial is not None:
             self._end(RpcError(StatusCode.INTERNAL, "the answer ended within a message"))
             return
-        error = status_of(head, self.head)
+        error = verdicts.of_trailers(head, self.head)
         if error is None:
             self._over()
             self.went_well(head)
@@ -138,17 +108,7 @@ class Outbound(Stream):
         self._end(RpcError(code, text))
 
     def was_reset(self, error: int, text: str, delivered: bool) -> None:
-        if error == CANCEL and self.connection.lost:
-            code, text = StatusCode.UNAVAILABLE, f"{text}; the outcome of the call is unknown"
-        elif self.connection.lost:
-            code = StatusCode.UNAVAILABLE if error != PROTOCOL_ERROR else StatusCode.INTERNAL
-        elif not delivered or error == REFUSED_STREAM:
-            code = StatusCode.UNAVAILABLE
-        elif error == NO_ERROR:
-            code = StatusCode.UNKNOWN
-        else:
-            code = code_of_http2_error(error)
-        self._end(RpcError(code, text, delivered=delivered), gone=True)
+        self._end(verdicts.of_reset(error, text, delivered, self.connection.lost), gone=True)
 
     def failed_to_open(self, why: str) -> None:
         """The server could not be reached."""
