@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from microd.services.registry.model import Node, Service
+from microd.services.registry.model import Node
 
 
 class Nodes(Protocol):
     """The part of the registry which routing reads."""
 
     def nodes(self, namespace: str, name: str) -> Sequence[Node]:
-        """The living nodes of a service."""
-
-    async def list(self, namespace: str) -> Sequence[Service]:
-        """Every service of a namespace, or of all (C{*})."""
+        """The living nodes of a service; C{*} stands for every namespace."""
 
 
 class Load(Protocol):

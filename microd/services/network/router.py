@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from microd.services.network.interface import Load, Nodes
-from microd.services.registry.model import EVERYWHERE, Node
+from microd.services.registry.model import Node
 
 #: Nodes which are weighed for a call; the others stay behind them, in turn.
 _WEIGHED = 8
@@ -21,21 +21,7 @@ class Router:
 
     def nodes(self, namespace: str, service: str) -> Sequence[Node]:
         """The nodes of a service, in the order in which they are to be tried. Waits for nothing."""
-        return self._ordered(self._registry.nodes(namespace, service))
-
-    async def find(self, namespace: str, service: str) -> Sequence[Node]:
-        """The same; C{*} stands for every namespace."""
-        if namespace != EVERYWHERE:
-            return self.nodes(namespace, service)
-        found = [
-            node
-            for version in await self._registry.list(EVERYWHERE)
-            if version.name == service
-            for node in version.nodes
-        ]
-        return self._ordered(found)
-
-    def _ordered(self, found: Sequence[Node]) -> Sequence[Node]:
+        found = self._registry.nodes(namespace, service)
         if len(found) < 2:
             return found
         self._turn += 1

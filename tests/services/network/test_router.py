@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from microd.services.network.router import Router
-from microd.services.registry.model import Node, Service
-from microd.testing.outcome import done
+from microd.services.registry.model import Node
 
 A, B, C = (Node(name, f"10.0.0.{number}:80") for number, name in enumerate("abc", 1))
 
@@ -24,15 +23,6 @@ class Known:
     def nodes(self, namespace: str, name: str) -> Sequence[Node]:
         """The living nodes."""
         return self.found if (namespace, name) == ("micro", "greeter") else ()
-
-    async def list(self, namespace: str) -> Sequence[Service]:
-        """Everything, everywhere."""
-        assert namespace == "*"
-        return [
-            Service("greeter", nodes=self.found),
-            Service("greeter", version="2", nodes=(C,)),
-            Service("other", nodes=(A,)),
-        ]
 
     def load(self, address: str) -> int:
         """How an address is."""
@@ -73,11 +63,3 @@ def test_unknown() -> None:
     router = Router(known, known)
     assert not router.nodes("micro", "other")
     assert not router.nodes("foo", "greeter")
-
-
-def test_everywhere() -> None:
-    """All namespaces are searched for C{*}, and all versions."""
-    known = Known(A, B)
-    router = Router(known, known)
-    assert {node.id for node in done(router.find("*", "greeter"))} == {"a", "b", "c"}
-    assert {node.id for node in done(router.find("micro", "greeter"))} == {"a", "b"}

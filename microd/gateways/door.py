@@ -1,0 +1,113 @@
+"""A gRPC door: core endpoints answered in this process, everything else relayed; one factory, several policies.
+
+::
+
+    request ──▶ a core path? ──yes──▶ gate ──▶ the core service
+                    └──no──▶ gate ──▶ router ──▶ relay ──▶ node
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.logger import Logger
+
+from microd.gateways.core import core_methods
+from microd.gateways.gate import Gate
+from microd.gateways.proxy.relay import Relayed
+from microd.gateways.proxy.way import Way, no_route, way_of
+from microd.gateways.refusals import rpc_error
+from microd.kernel.endpoint import Endpoint
+from microd.kernel.errors import Internal, MicroError
+from microd.services.network.dialer import Dialer
+from microd.services.registry.model import Node
+from microd.txgrpc import GrpcServer, Limits, Method, RpcError, StatusCode, replies
+from microd.txgrpc.heads import RequestHead
+from microd.txgrpc.protocol import Refusal, ServerProtocol
+from microd.txgrpc.stream import Stream
+
+
+class Routes(Protocol):
+    """The part of the router which doors ask."""
+
+    def nodes(self, namespace: str, service: str) -> Sequence[Node]:
+        """The nodes of a service, the best first."""
+
+
+class Door(GrpcServer):
+    """Serves core endpoints, and relays calls to all other services.
+
+    @param extra: more methods of txgrpc, such as health and reflection; they are open to everybody.
+    """
+
+    def __init__(
+        self,
+        endpoints: Iterable[Endpoint],
+        gate: Gate,
+        routes: Routes,
+        dialer: Dialer,
+        *,
+        clock: IReactorTime,
+        limits: Limits | None = None,
+        extra: Mapping[str, Method] | None = None,
+    ) -> None:
+        core = core_methods(endpoints, gate)
+        super().__init__({**(extra or {}), **core}, clock=clock, limits=limits or Limits())
+        self.gate = gate
+        self.routes = routes
+        self.dialer = dialer
+        self.structs = frozenset(path.split("/")[1] for path in core)
+        self.services = frozenset(struct.rpartition(".")[0] for struct in self.structs)
+
+    def buildProtocol(self, addr: IAddress) -> ServerProtocol:
+        """A client has connected."""
+        return DoorProtocol(self)
+
+
+class DoorProtocol(ServerProtocol):
+    """A client's connection to a door."""
+
+    log = Logger()
+
+    #: Distinct header blocks whose way is remembered.
+    most_ways = 64
+
+    def __init__(self, door: Door) -> None:
+        super().__init__(door)
+        self._door = door
+        self._ways: dict[RequestHead, Way] = {}
+
+    def _fall_back(self, head: RequestHead) -> Stream:
+        try:
+            return self._relayed(head)
+        except RpcError as error:
+            refusal = error
+        except MicroError as error:
+            refusal = rpc_error(error)
+        except Exception as error:  # noqa: BLE001 - the edge
+            self.log.failure("routing {path} failed", path=head.path)
+            refusal = rpc_error(Internal(f"{type(error).__name__}: {error}", "proxy"))
+        block = replies.failure(head, refusal.code, refusal.message, refusal.details)
+        return Refusal(self.connection, block)
+
+    def _relayed(self, head: RequestHead) -> Stream:
+        door = self._door
+        way = self._ways.get(head) or self._way(head)
+        _, namespace = door.gate.check(head.metadata, way.service, way.endpoint)
+        nodes = door.routes.nodes(namespace, way.service)
+        if not nodes:
+            raise no_route(way.service)
+        return Relayed(self, head, way, namespace, nodes, door.dialer)
+
+    def _way(self, head: RequestHead) -> Way:
+        way = way_of(head)
+        if way.service in self._door.services:
+            struct = head.path.split("/")[1]
+            unknown = way.endpoint if struct in self._door.structs else way.endpoint.partition(".")[0]
+            raise RpcError(StatusCode.UNIMPLEMENTED, f"unknown service {unknown}")
+        if len(self._ways) >= self.most_ways:
+            self._ways.clear()
+        self._ways[head] = way
+        return way

@@ -1,0 +1,345 @@
+"""The relay: a call comes in at a door and goes on to a node; messages pass as they are, both ways.
+
+::
+
+    client ──▶ Relayed (our server's end of the call) ──▶ Onward (our client's end of it) ──▶ node
+           ◀──                                        ◀──
+
+The two ends are streams of txgrpc which call each other: no coroutine, no Deferred and no timer of its own for a call,
+since every call of every service passes through here. Whoever is slow stops the other: a message counts as read on one
+side only when the other side has taken it.
+
+A call goes on to the next node when, and only when, the one before surely did not process it, and then from its
+beginning; so what was sent is kept until the node has answered something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from microd.gateways.proxy.way import Way, answer_fields, trailers
+from microd.gateways.refusals import rpc_error
+from microd.kernel.errors import BadGateway, Internal, MicroError, TimedOut, TooLarge, Unavailable
+from microd.services.registry.model import Node
+from microd.txgrpc import Method, RpcError, StatusCode, replies
+from microd.txgrpc.call import ServerCall
+from microd.txgrpc.clientcall import Outbound
+from microd.txgrpc.frames import NO_ERROR
+from microd.txgrpc.headerblock import encode_fields
+from microd.txgrpc.heads import RequestHead, ResponseHead
+from microd.txgrpc.messages import frame_message
+from microd.txgrpc.stream import LOCAL
+
+if TYPE_CHECKING:
+    from microd.services.network.dialer import Dialer
+    from microd.txgrpc.channel import Channel
+    from microd.txgrpc.protocol import ServerProtocol
+
+#: How much of a request is kept for another node; a longer one is not sent anew.
+_MOST_KEPT = 1 << 20
+#: Nodes which are tried for one call.
+_MOST_TRIED = 16
+
+
+async def _never(*_: object) -> None:
+    """Relayed calls have no handler."""
+
+
+_RELAYED = Method("stream_stream", _never)
+
+
+class Relayed(ServerCall):
+    """A call that goes on to a node.
+
+    @ivar _kept: what was sent of the request, for another node; None when that is too much or too late.
+    @ivar _held: messages which wait until the node can take them.
+    @ivar _unpaid: bytes of requests which the client is told about once the node has taken them.
+    @ivar _only: the first reply, until it is known what comes after it.
+    @ivar _extra: the node's own headers, for ours.
+    """
+
+    _log = Logger()
+
+    __slots__ = (
+        "_dialer",
+        "_extra",
+        "_held",
+        "_kept",
+        "_namespace",
+        "_nodes",
+        "_only",
+        "_onward",
+        "_tried",
+        "_unpaid",
+        "_way",
+        "_whole",
+    )
+
+    def __init__(
+        self,
+        protocol: ServerProtocol,
+        head: RequestHead,
+        way: Way,
+        namespace: str,
+        nodes: Sequence[Node],
+        dialer: Dialer,
+    ) -> None:
+        super().__init__(protocol, head, _RELAYED)
+        self._way = way
+        self._namespace = namespace
+        self._nodes = nodes
+        self._dialer = dialer
+        self._tried = 0
+        self._onward: Onward | None = None
+        self._held: list[bytes] = []
+        self._kept: list[bytes] | None = []
+        self._unpaid = 0
+        self._whole = False
+        self._only: bytes | None = None
+        self._extra = b""
+
+    # What the client sends.
+
+    def message_received(self, message: bytes, last: bool) -> None:
+        if self._done:
+            return
+        framed = frame_message(message)
+        if last:
+            self._whole = True
+        else:
+            self._unpaid += len(message)
+        onward = self._onward
+        if onward is None or not onward.is_open:
+            self._held.append(framed)
+            return
+        self._keep(framed)
+        if onward.connection.send_data(onward, framed, end=last):
+            self.pay()
+
+    def half_closed(self) -> None:
+        self._whole = True
+        onward = self._onward
+        if onward is not None and onward.is_open and not self._done:
+            onward.connection.send_data(onward, b"", end=True)
+
+    def settle(self) -> None:
+        """All that came with the headers has been taken in: go on."""
+        if self._done:
+            return
+        self._begun = True
+        try:
+            self._next()
+        except Exception as error:  # noqa: BLE001 - the connection that calls us must live
+            self._defect(error)
+
+    def pay(self) -> None:
+        """The node has taken all that was sent: let the client send more."""
+        if self._unpaid:
+            unpaid, self._unpaid = self._unpaid, 0
+            self.consumed(unpaid)
+
+    def _keep(self, framed: bytes) -> None:
+        kept = self._kept
+        if kept is not None:
+            kept.append(framed)
+            if len(kept) > 1 and sum(map(len, kept)) > _MOST_KEPT:
+                self._kept = None
+
+    # Going on.
+
+    def _next(self) -> None:
+        """Send the call to the next node."""
+        node = self._nodes[self._tried]
+        self._tried += 1
+        channel = self._dialer.channel(node.address)
+        held, self._held = self._held, []
+        kept = self._kept
+        if kept is None:
+            kept = []
+        elif kept:
+            held = kept + held
+        first = held[0] if len(held) == 1 else b"".join(held)
+        self._kept = held
+        block = self._way.block(channel.scheme, channel.authority, self._namespace)
+        self._onward = onward = Onward(self, channel, block, first, self._whole)
+        channel.submit(onward, self.time_remaining(), False)
+
+    def has_opened(self, onward: Onward) -> None:
+        """The call is on its way to a node; send what came meanwhile."""
+        held, self._held = self._held, []
+        for framed in held:
+            self._keep(framed)
+            onward.connection.send_data(onward, framed)
+        if self._whole and not onward.whole and not onward.state & LOCAL:
+            onward.connection.send_data(onward, b"", end=True)
+        if onward.outbox is None:
+            self.pay()
+
+    def went_wrong(self, error: RpcError) -> None:
+        """The node did not do it: the next one, or the client, must know."""
+        if self._done:
+            return
+        try:
+            can_go_on = error.undelivered and error.code is not StatusCode.DEADLINE_EXCEEDED
+            if can_go_on and self._kept is not None and self._tried < min(len(self._nodes), _MOST_TRIED):
+                self._next()
+                return
+            self._flush()
+            if not error.answered:
+                error = rpc_error(self._verdict(error))
+            self._fail(error.code, error.message, error.details, error.trailing_metadata)
+        except Exception as defect:  # noqa: BLE001 - the connection that calls us must live
+            self._defect(defect)
+
+    def _verdict(self, error: RpcError) -> MicroError:
+        """What the client is told of a call that no node has answered."""
+        service = self._way.service
+        if error.code is StatusCode.DEADLINE_EXCEEDED:
+            return TimedOut("context deadline exceeded", "go.micro.client")
+        if error.undelivered:
+            tried = "its node" if self._tried == 1 else f"none of the {self._tried} nodes tried"
+            verb = "cannot" if self._tried == 1 else "can"
+            return Unavailable(
+                f"service {service}: {tried} {verb} be reached: {error.message}", "go.micro.client"
+            )
+        if error.code is StatusCode.RESOURCE_EXHAUSTED:
+            return TooLarge(f"service {service}: {error.message}", "go.micro.client")
+        return BadGateway(
+            f"service {service}: its node broke off, the outcome of the call is unknown: {error.message}",
+            "go.micro.client",
+        )
+
+    # What the node sends.
+
+    def answered(self, head: ResponseHead) -> None:
+        """The node has begun to answer, so no other will be asked."""
+        self._kept = None
+        fields = answer_fields(head)
+        if fields:
+            self._extra = encode_fields(fields)
+
+    def replied(self, message: bytes, onward: Onward) -> bool:
+        """Pass on a reply; whether the client can take more."""
+        if self._only is None and not self._headers_sent:
+            # Mostly it is the only one, and goes out together with what follows.
+            self._only = message
+            onward.connection.afterwards.append(self._flush)
+            return True
+        self._flush()
+        return self._write_bytes(message)
+
+    def finished(self, head: ResponseHead) -> None:
+        """The node is done: so are we."""
+        if self._done:
+            return
+        request, block = self._head, trailers(head)
+        reply, self._only = self._only, None
+        if reply is not None and not self._extra and len(block) < 256:
+            self._done = True
+            self.connection.send_unary(self, request.reply_block or replies.head_block(request), reply, block)
+        elif reply is None and not self._headers_sent:
+            self._done = self._headers_sent = True
+            self.connection.send_headers(self, self._head_block() + block, end=True)
+        else:
+            if reply is not None:
+                self._write_bytes(reply)
+            self._done = True
+            self.connection.send_trailers(self, block)
+        self._onward = None
+
+    def _flush(self) -> None:
+        """Send the reply which waited for what comes after it."""
+        reply = self._only
+        if reply is not None:
+            self._only = None
+            if not self._done:
+                self._write_bytes(reply)
+
+    def headers_only(self) -> None:
+        """The node has sent headers and nothing else for now: so do we."""
+        if not self._done and not self._headers_sent and self._only is None:
+            self._send_head()
+
+    def _send_head(self) -> None:
+        self._headers_sent = True
+        self.connection.send_headers(self, self._head_block())
+
+    def _head_block(self) -> bytes:
+        return replies.head_block(self._head) + self._extra
+
+    # How the client takes it, and how the call ends.
+
+    def writable(self) -> None:
+        onward = self._onward
+        if onward is not None:
+            onward.pay()
+
+    def expired(self) -> None:
+        self.went_wrong(RpcError(StatusCode.DEADLINE_EXCEEDED))
+
+    def _defect(self, error: Exception) -> None:
+        self._log.failure("relaying {path} failed", failure=Failure(error), path=self.path)
+        refusal = rpc_error(Internal(f"{type(error).__name__}: {error}", "proxy"))
+        self._fail(refusal.code, refusal.message, refusal.details)
+
+    def _finish(self) -> None:
+        super()._finish()
+        self._held, self._kept, self._only = [], None, None
+        onward, self._onward = self._onward, None
+        if onward is not None:
+            onward.abandon()
+
+
+class Onward(Outbound):
+    """The part of a relayed call between us and its node."""
+
+    __slots__ = ("_call", "_unpaid")
+
+    def __init__(self, call: Relayed, channel: Channel, block: bytes, first: bytes, whole: bool) -> None:
+        super().__init__(channel, block, first, whole, None)
+        self._call = call
+        self._unpaid = 0
+
+    def has_opened(self) -> None:
+        if not self.over:
+            self._call.has_opened(self)
+
+    def head_received(self, head: ResponseHead) -> None:
+        super().head_received(head)
+        if not self.over:
+            self._call.answered(head)
+            self.connection.afterwards.append(self._call.headers_only)
+
+    def message_received(self, message: bytes, last: bool) -> None:
+        if not last:
+            self._unpaid += len(message)
+        if self._call.replied(message, self):
+            self.pay()
+        if last:
+            self.half_closed()
+
+    def trailers_received(self, head: ResponseHead) -> None:
+        if self.partial is not None or head.grpc_status is None or head.grpc_status < 0:
+            super().trailers_received(head)
+            return
+        if not self.state & LOCAL:
+            # It does not want the rest of the request.
+            self.connection.reset(self, NO_ERROR)
+        self._over()
+        self._call.finished(head)
+
+    def pay(self) -> None:
+        """The client has taken all replies: let the node send more."""
+        if self._unpaid and not self.over:
+            unpaid, self._unpaid = self._unpaid, 0
+            self.consumed(unpaid)
+
+    def writable(self) -> None:
+        self._call.pay()
+
+    def failed(self, error: RpcError) -> None:
+        self._call.went_wrong(error)

@@ -1,0 +1,103 @@
+"""What a request's headers say about where it goes, worked out once for each distinct header block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from microd.gateways.core import plain_type
+from microd.kernel.errors import BadRequest, Internal, MicroError
+from microd.txgrpc import RpcError, StatusCode, replies, requests
+from microd.txgrpc.headerblock import Field, encode_fields
+from microd.txgrpc.heads import RequestHead, ResponseHead
+from microd.txgrpc.metadata import RESERVED
+
+#: Headers which are about one hop; C{timeout} is made anew from what is left of it, as C{grpc-timeout}.
+_HOP = frozenset(
+    (b"timeout", b"user-agent", b"x-content-type", b"micro-namespace", *(name.encode() for name in RESERVED))
+)
+_ANSWER_HOP = frozenset((b":status", *(name.encode() for name in RESERVED)))
+_TYPES = frozenset(
+    (
+        "application/grpc",
+        "application/grpc+proto",
+        "application/grpc+json",
+        "application/grpc+bytes",
+    )
+)
+
+
+@dataclass(slots=True)
+class Way:
+    """A request's way.
+
+    @ivar service: the registry's name of what is called.
+    @ivar endpoint: C{Struct.Method}.
+    @ivar namespace: what C{block} was made for.
+    """
+
+    head: RequestHead
+    service: str
+    endpoint: str
+    namespace: str = ""
+    _forwarded: bytes = b""
+    _blocks: dict[str, bytes] = field(default_factory=dict)
+
+    def block(self, scheme: str, authority: str, namespace: str) -> bytes:
+        """The header block of the request as it goes on to C{authority}, without its timeout."""
+        if namespace != self.namespace:
+            self.namespace = namespace
+            self._forwarded = _forwarded(self.head, namespace)
+            self._blocks.clear()
+        found = self._blocks.get(authority)
+        if found is None:
+            head = self.head
+            found = requests.block(scheme, authority, head.path, None, head.content_type) + self._forwarded
+            if len(self._blocks) > 64:
+                self._blocks.clear()
+            self._blocks[authority] = found
+        return found
+
+
+def way_of(head: RequestHead) -> Way:
+    """Where a request wants to go.
+
+    @raise RpcError: its path is none (spec 2.2).
+    @raise MicroError: it names no service, or its content type is none that services speak.
+    """
+    path = head.path
+    parts = path.split("/")
+    if len(parts) != 3 or parts[0] or not parts[1] or not parts[2]:
+        raise RpcError(StatusCode.INVALID_ARGUMENT, f'malformed method name: "{path}"')
+    service, _, struct = parts[1].rpartition(".")
+    if not service:
+        raise BadRequest("service name is blank", "go.micro.proxy")
+    if head.content_type not in _TYPES and plain_type(head.content_type) not in _TYPES:
+        raise Internal(f"Unsupported Content-Type: {head.content_type}", "proxy")
+    return Way(head, service, f"{struct}.{parts[2]}")
+
+
+def no_route(service: str) -> MicroError:
+    """Nobody serves it; clients of the reference match the text."""
+    return MicroError(f"service {service}: route not found", "go.micro.client", 404)
+
+
+def _forwarded(head: RequestHead, namespace: str) -> bytes:
+    """The request's headers which go on, as they came."""
+    fields = [
+        (name, value)
+        for name, value in head.fields
+        if name not in _HOP and name[:1] != b":" and name[:5] != b"grpc-"
+    ]
+    return encode_fields([*fields, (b"micro-namespace", namespace.encode())])
+
+
+def answer_fields(head: ResponseHead) -> list[Field]:
+    """The headers of an answer which go on, as they came."""
+    return [(name, value) for name, value in head.fields if name not in _ANSWER_HOP and name[:5] != b"grpc-"]
+
+
+def trailers(head: ResponseHead) -> bytes:
+    """The trailers of an answer, as they came."""
+    if head.grpc_status == 0 and len(head.fields) == 1:
+        return replies.TRAILERS_OK
+    return encode_fields([(name, value) for name, value in head.fields if name not in _ANSWER_HOP])
