@@ -56,13 +56,17 @@ class Placed:
     """An order that the runtime has taken.
 
     @ivar before: the process which ran before it, as far as the runtime tells; empty for none.
+    @ivar since: when, in unix seconds.
     """
 
     order: Order
     before: str
+    since: int
 
 
-def deploy(runtime: Runtime, source: Source, order: Order, place: Callable[[Order], None]) -> Placed:
+def deploy(
+    session: Session, runtime: Runtime, source: Source, order: Order, place: Callable[[Order], None]
+) -> Placed:
     """Pack and upload the folder, then place the order; see L{wait}.
 
     @param place: creates or updates.
@@ -75,8 +79,9 @@ def deploy(runtime: Runtime, source: Source, order: Order, place: Callable[[Orde
         entrypoint=order.entrypoint or source.entrypoint,
         metadata={**order.metadata, "source": str(source.folder)},
     )
+    since = int(session.now())
     place(complete)
-    return Placed(complete, _process(running[0]) if running else "")
+    return Placed(complete, _process(running[0]) if running else "", since)
 
 
 def wait(session: Session, runtime: Runtime, placed: Placed, patience: float) -> Running:
@@ -93,13 +98,16 @@ def wait(session: Session, runtime: Runtime, placed: Placed, patience: float) ->
         if not found:
             raise CommandFailed(f"service {order.name} was taken away while it started")
         service = found[0]
-        if service.status == "running" and service.metadata.get("error"):
-            why = service.metadata["error"]
-            raise _failed(session, runtime, order, f"service {order.name} was not replaced: {why}")
+        if service.status == "running" and service.trouble:
+            raise _failed(
+                session, runtime, placed, f"service {order.name} was not replaced: {service.trouble}"
+            )
         if service.status == "running" and not (placed.before and _process(service) == placed.before):
             return service
         if service.status in ("error", "stopped"):
-            raise _failed(session, runtime, order, f"service {order.name} is not running: {_reason(service)}")
+            raise _failed(
+                session, runtime, placed, f"service {order.name} is not running: {_reason(service)}"
+            )
         if service.status not in (shown, "running"):
             shown = service.status
             session.tell(f"{order.name} is {shown}")
@@ -109,7 +117,7 @@ def wait(session: Session, runtime: Runtime, placed: Placed, patience: float) ->
             raise _failed(
                 session,
                 runtime,
-                order,
+                placed,
                 f"service {order.name} has not registered within {patience:g} s, and is still {service.status}",
             )
         session.sleep(_STEP)
@@ -120,20 +128,27 @@ def _process(service: Running) -> str:
 
 
 def _reason(service: Running) -> str:
-    error = service.metadata.get("error", "")
-    return error or ("it ended" if service.status == "stopped" else "the server does not say why")
+    return service.trouble or ("it ended" if service.status == "stopped" else "the server does not say why")
 
 
-def _failed(session: Session, runtime: Runtime, order: Order, sentence: str) -> CommandFailed:
-    for line in _last_lines(runtime, order):
+def _failed(session: Session, runtime: Runtime, placed: Placed, sentence: str) -> CommandFailed:
+    for line in _last_lines(runtime, placed):
         session.tell(line)
+    order = placed.order
     where = order.name if order.version == LATEST else f"{order.name}@{order.version}"
     return CommandFailed(sentence, FAILED, remedy=f"See `micro logs {where}`.")
 
 
-def _last_lines(runtime: Runtime, order: Order) -> list[str]:
+def _last_lines(runtime: Runtime, placed: Placed) -> list[str]:
+    """The last lines since the order; where the server's clock disagrees with ours so that there are none, the last."""
+    order = placed.order
     try:
-        return [line.message for line in runtime.logs(order.name, order.version, count=_LINES)]
+        for since in (placed.since, 0):
+            found = [
+                line.message for line in runtime.logs(order.name, order.version, count=_LINES, since=since)
+            ]
+            if found:
+                return found
     except CommandFailed:
-        # The failure itself is the news, not that it left no log.
-        return []
+        pass  # the failure itself is the news, not that it left no log
+    return []

@@ -25,6 +25,16 @@ class Running:
     status: str
     metadata: Mapping[str, str]
 
+    @property
+    def trouble(self) -> str:
+        """What went wrong, in one line; empty for nothing. (The runtime adds the last lines of output to it.)"""
+        return self.metadata.get("error", "").strip().partition("\n")[0]
+
+    @property
+    def last_line(self) -> str:
+        """The last line of what it printed before that; may be empty."""
+        return self.metadata.get("error", "").strip().partition("\n")[2].rpartition("\n")[2].strip()
+
 
 @dataclass(frozen=True, slots=True)
 class Order:

@@ -174,6 +174,24 @@ def test_crash(user: User, daemon: Daemon, runtime: Runtime, greeter: str) -> No
     assert pb.LogsRequest.FromString(daemon.asked(LOGS)[0].body).count == 20
 
 
+def test_reason(user: User, daemon: Daemon, runtime: Runtime, greeter: str) -> None:
+    """The reason is one line, and only lines since the order are shown with it; with none, the last of all."""
+    runtime.states = [pb.ReadResponse(), state(ERROR, error="exited with code 3\nTraceback\nValueError: oh")]
+    since: list[int] = []
+
+    def logs(call: Call) -> list[pb.LogRecord]:
+        since.append(pb.LogsRequest.FromString(call.body).since)
+        return [] if since[-1] else [pb.LogRecord(message="an old line")]
+
+    daemon.handlers[LOGS] = logs
+    got = user.micro("run", greeter)
+    assert got.err.splitlines() == [
+        "an old line",
+        "Service greeter is not running: exited with code 3. See `micro logs greeter`.",
+    ]
+    assert since == [int(user.now), 0]
+
+
 def test_ended(user: User, runtime: Runtime, greeter: str) -> None:
     """A program that ends without having registered is not running."""
     runtime.states = [pb.ReadResponse(), state(STOPPED)]

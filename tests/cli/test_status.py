@@ -41,7 +41,7 @@ def running(daemon: Daemon) -> None:
                     metadata={
                         "owner": "admin",
                         "group": "micro",
-                        "error": "exited with\ncode 1",
+                        "error": "exited with code 1\nTraceback\n  ValueError: oh\n",
                         "started": "2023-11-14T22:12:16Z",
                     },
                 ),
@@ -54,7 +54,7 @@ def test_table(user: User, running: None) -> None:
     """Services are sorted by name; cells stand at tab stops; what is empty is n/a; an error is told in one line."""
     assert user.micro("status").out == (
         "NAME\t\tVERSION\tSOURCE\t\tSTATUS\tBUILD\tUPDATED\t\tMETADATA\n"
-        "a\t\tlatest\t/x/a\t\terror\tn/a\t1m4s ago\towner=admin, group=micro, error=exited with code 1\n"
+        "a\t\tlatest\t/x/a\t\terror\tn/a\t1m4s ago\towner=admin, group=micro, error=exited with code 1 (ValueError: oh)\n"
         "helloworld\tlatest\t/src/helloworld\trunning\t0123456\t4s ago\t\towner=admin, group=micro\n"
     )
 
@@ -64,7 +64,7 @@ def test_json(user: User, running: None) -> None:
     found = user.micro("status", "--json").json
     assert [(each["name"], each["status"]) for each in found] == [("a", "error"), ("helloworld", "running")]
     assert found[1]["source"] == "/src/helloworld"
-    assert found[0]["metadata"]["error"] == "exited with\ncode 1"
+    assert found[0]["metadata"]["error"] == "exited with code 1\nTraceback\n  ValueError: oh\n"
 
 
 @pytest.mark.parametrize(

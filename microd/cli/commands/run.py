@@ -186,7 +186,7 @@ def _bring(
     patience: float,
     no_wait: bool,
 ) -> None:
-    placed = deploy(runtime, source, order, place)
+    placed = deploy(session, runtime, source, order, place)
     if no_wait:
         return
     try:

@@ -44,8 +44,10 @@ def status(session: Session, name: str, version: str, named: str, type_: str) ->
 def _row(service: Running, now: float) -> list[str]:
     metadata = service.metadata
     notes = f"owner={metadata.get('owner') or 'n/a'}, group={metadata.get('group') or 'n/a'}"
-    if service.status == "error" or metadata.get("error"):
-        notes += f", error={' '.join((metadata.get('error') or 'n/a').split())}"
+    if service.status == "error" or service.trouble:
+        notes += f", error={service.trouble or 'n/a'}"
+    if service.status == "error" and service.last_line:
+        notes += f" ({service.last_line})"
     cells = [
         service.name,
         service.version,
