@@ -11,6 +11,7 @@ import click
 
 from microd.cli.address import Address
 from microd.cli.failure import FAILED, INTERRUPTED, OTHER, CommandFailed
+from microd.cli.remote import IChannel
 from microd.cli.root import root
 from microd.cli.session import ITerminal, Session
 
@@ -29,7 +30,7 @@ class _Terminal:
         return answer
 
 
-def _connect(address: Address) -> object:
+def _connect(address: Address) -> IChannel:
     from microd.txgrpc.blocking import BlockingChannel
 
     return BlockingChannel(str(address), tls=address.tls)
@@ -38,7 +39,7 @@ def _connect(address: Address) -> object:
 def main() -> int:
     """Run C{micro} as a process."""
     terminal: ITerminal = _Terminal()
-    session = Session(os.environ, connect=_connect, terminal=terminal)  # type: ignore[arg-type]
+    session = Session(os.environ, connect=_connect, terminal=terminal)
     code = run(sys.argv[1:], session)
     try:
         sys.stdout.flush()
