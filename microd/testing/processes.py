@@ -9,7 +9,13 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
-from twisted.internet.interfaces import IAddress, IProcessProtocol, IProcessTransport, IReactorProcess
+from twisted.internet.interfaces import (
+    IAddress,
+    IProcessProtocol,
+    IProcessTransport,
+    IPushProducer,
+    IReactorProcess,
+)
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -18,12 +24,13 @@ def _texts(words: Sequence[bytes | str]) -> list[str]:
     return [os.fsdecode(word) for word in words]
 
 
-@implementer(IProcessTransport)
+@implementer(IProcessTransport, IPushProducer)
 class MemoryProcess:
     """One that was asked for: what it was given, and levers to say what it does.
 
     @ivar signals: the names of the signals it was sent, in order.
     @ivar descriptors: what C{childFDs} said.
+    @ivar paused: whether nobody reads what it writes.
     """
 
     def __init__(
@@ -41,6 +48,7 @@ class MemoryProcess:
         self.pid: int | None = pid
         self.signals: list[str] = []
         self.alive = True
+        self.paused = False
 
     def says(self, data: bytes, descriptor: int = 1) -> None:
         """It writes."""
@@ -62,6 +70,15 @@ class MemoryProcess:
         if not self.alive:
             raise ProcessExitedAlready
         self.signals.append(signalID if isinstance(signalID, str) else Signals(signalID).name)
+
+    def pauseProducing(self) -> None:
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        self.paused = False
+
+    def stopProducing(self) -> None:
+        self.paused = True
 
     def closeStdin(self) -> None:
         """It has none."""

@@ -75,8 +75,8 @@ def _unpack_members(tar: tarfile.TarFile, root: Path, most_bytes: int, most_file
 
 
 def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path, parts: tuple[str, ...]) -> None:
-    target = _place(root, parts, member.name)
     try:
+        target = _place(root, parts, member.name)
         if member.isdir():
             target.mkdir(mode=0o755, exist_ok=True)
         elif member.issym():

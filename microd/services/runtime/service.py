@@ -24,6 +24,7 @@ from microd.services.runtime.interface import Credentials, InThread, Launcher, R
 from microd.services.runtime.model import Key, Limits, Line, Record, Spec, View
 from microd.services.runtime.presence import Presence
 from microd.services.runtime.sources import Sources
+from microd.services.runtime.waiting import unbroken
 
 
 class Runtime(Service):
@@ -107,7 +108,7 @@ class Runtime(Service):
         known = key in self._deployments
         if known and not force:
             raise Conflict(f"the service {key} exists already: update it, or force its replacement")
-        await self._put(self._prepared(replace(spec, key=key), uploader))
+        await unbroken(self._put(self._prepared(replace(spec, key=key), uploader)))
 
     async def update(self, change: Spec, uploader: str) -> None:
         """Replace a service by another source, or start it anew from the one it has.
@@ -128,22 +129,14 @@ class Runtime(Service):
             owner=change.owner,
             group=change.group,
         )
-        await self._put(self._prepared(spec, uploader))
+        await unbroken(self._put(self._prepared(spec, uploader)))
 
     async def delete(self, key: Key) -> None:
         """Stop a service and forget it; returns when its processes are gone.
 
         @raise NotFound: there is no such service.
         """
-        deployment = self._known(key)
-        with _alone(self._busy, key):
-            await self._records.remove(key)
-            folders = deployment.folders
-            await deployment.stop()
-            del self._deployments[key]
-            self._logs.close(key)
-            for folder in folders:
-                await self._unused(folder)
+        await unbroken(self._delete(key, self._known(key)))
 
     async def read(self, namespace: str, name: str = "", version: str = "", type: str = "") -> Sequence[View]:
         """The services of a namespace, by name and version; the other arguments, if given, select exactly."""
@@ -159,7 +152,7 @@ class Runtime(Service):
     async def logs(
         self, key: Key, count: int = 0, since: float = 0.0, follow: bool = False
     ) -> AsyncIterator[Line]:
-        """The newest lines of a service (0: all that are kept), the oldest first; then, to follow, all that come.
+        """The newest lines of a service (0: 10,000), the oldest first; then, to follow, all that come.
 
         @raise NotFound: no such service has been run.
         """
@@ -225,6 +218,16 @@ class Runtime(Service):
             keep = deployment.serves
             await self._records.save(Record(spec, deployment.serving if keep else None))
             deployment.replace(spec, keep)
+
+    async def _delete(self, key: Key, deployment: Deployment) -> None:
+        with _alone(self._busy, key):
+            await self._records.remove(key)
+            folders = deployment.folders
+            await deployment.stop()
+            del self._deployments[key]
+            self._logs.close(key)
+            for folder in folders:
+                await self._unused(folder)
 
     def _resume(self, record: Record) -> None:
         key = record.spec.key

@@ -6,11 +6,12 @@ import io
 import tarfile
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import pytest
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from microd.kernel.caller import Account as CallerAccount
 from microd.kernel.caller import Caller
@@ -32,15 +33,33 @@ ADMIN = Caller(account=CallerAccount("admin", "user", "micro", scopes=("admin",)
 SECRET = "the daemon's own"
 
 
+class Work(Generic[T]):
+    """Something that was begun."""
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self._outcomes: list[Any] = []
+        Deferred.fromCoroutine(work).addBoth(self._outcomes.append)
+
+    @property
+    def done(self) -> bool:
+        return bool(self._outcomes)
+
+    def result(self) -> T:
+        assert self._outcomes, "it waits"
+        (outcome,) = self._outcomes
+        if isinstance(outcome, Failure):
+            outcome.raiseException()
+        return cast(T, outcome)
+
+
+def settles(work: Coroutine[Any, Any, T]) -> Work[T]:
+    """Begin something that will have to wait."""
+    return Work(work)
+
+
 def now(work: Coroutine[Any, Any, T]) -> T:
     """The outcome of something that has nothing to wait for."""
-    outcomes: list[Any] = []
-    deferred = Deferred.fromCoroutine(work)
-    deferred.addBoth(outcomes.append)
-    assert outcomes, "it waits"
-    if hasattr(outcomes[0], "raiseException"):
-        outcomes[0].raiseException()
-    return outcomes[0]  # type: ignore[no-any-return]
+    return Work(work).result()
 
 
 def tar_of(files: Mapping[str, bytes]) -> bytes:
@@ -83,7 +102,7 @@ class House:
         return Runtime(
             self.folder,
             clock=self.clock,
-            launcher=KeptLauncher(self.processes, lambda mark: self.swept.append(mark) or 0),  # type: ignore[func-returns-value]
+            launcher=KeptLauncher(self.processes, self.clock, lambda mark: self.swept.append(mark) or 0),  # type: ignore[func-returns-value]
             registry=self.registry,
             records=StoredRecords(self.store),
             credentials=credentials,
@@ -106,7 +125,7 @@ class House:
     def create(self, *, force: bool = False, files: Mapping[str, bytes] | None = None, **wish: Any) -> None:
         key = wish.pop("key", KEY)
         source = self.upload(files or {"main.py": MAIN}, key)
-        now(self.runtime.create(Spec(key, source=source, **wish), "micro", force=force))
+        now(self.runtime.create(Spec(key, source=source, **wish), key.namespace, force=force))
 
     def update(self, files: Mapping[str, bytes] | None = None, **wish: Any) -> None:
         source = self.upload(files or {"main.py": MAIN})
@@ -135,7 +154,6 @@ class House:
         (found,) = now(self.runtime.read(key.namespace, key.name, key.version))
         return found
 
-    @property
     def status(self) -> Status:
         return self.view().status
 

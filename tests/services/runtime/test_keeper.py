@@ -41,7 +41,7 @@ import os, sys
 from twisted.internet import reactor
 from microd.services.runtime.backends.local.processes import KeptLauncher
 family, mark = sys.argv[1:]
-launcher = KeptLauncher(reactor)
+launcher = KeptLauncher(reactor, reactor)
 def wrote(stream, data):
     os.write(1, data)
 def begin():

@@ -10,9 +10,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from microd.services.runtime import rules
-from microd.services.runtime.backends.local.instance import Instance, Machine, settled
+from microd.services.runtime.backends.local.instance import Instance, Machine
 from microd.services.runtime.backends.local.logs import Log
 from microd.services.runtime.model import Record, Spec, State, Status, View
+from microd.services.runtime.waiting import settled
 
 _FAILED = (Status.ERROR, Status.STOPPED)
 _UNDECIDED = (Status.PENDING, Status.BUILDING, Status.STARTING)

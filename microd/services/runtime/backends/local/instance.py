@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -20,6 +22,7 @@ from microd.services.runtime.backends.local.program import find_program
 from microd.services.runtime.backends.local.venvs import BuildFailed, Interpreter, Venvs, read_recipe
 from microd.services.runtime.interface import Credentials, Launcher, Process, Registrations
 from microd.services.runtime.model import Exit, Limits, Spec, State, Status
+from microd.services.runtime.waiting import settled
 
 T = TypeVar("T")
 
@@ -75,6 +78,7 @@ class Instance:
         self._process: Process | None = None
         self._life: Deferred[None] | None = None
         self._wait: IDelayedCall | None = None
+        self._waiting = False
 
     @property
     def state(self) -> State:
@@ -89,15 +93,18 @@ class Instance:
 
     async def stop(self) -> None:
         """Have it end, with force if it does not; returns when nothing of it is left."""
+        life, process = self._life, self._process
         if self._state.status is Status.STOPPED:
             return
+        if self._state.status is Status.STOPPING and life is not None:
+            await settled(life)
+            return
         self._become(Status.STOPPING)
-        life, process = self._life, self._process
         limit: IDelayedCall | None = None
         if process is not None:
             process.stop()
             limit = self._machine.clock.callLater(self._machine.limits.grace, self._overstayed, process)
-        elif life is not None:
+        elif life is not None and self._waiting:
             life.cancel()
         try:
             if life is not None:
@@ -122,8 +129,8 @@ class Instance:
             self._end_wait()
             self._become(Status.RUNNING, started=self._state.started)
         elif not there and self._state.status is Status.RUNNING:
-            self._become(Status.STARTING, "it is no longer registered", started=self._state.started)
             self._expect()
+            self._become(Status.STARTING, "it is no longer registered", started=self._state.started)
 
     async def _live(self) -> None:
         failures = 0
@@ -146,7 +153,7 @@ class Instance:
             failures = 1 if now - begun >= self._machine.limits.well else failures + 1
             pause = rules.wait(failures, self._machine.limits.backoff, self._machine.limits.backoff_max)
             self._fail(str(outcome), retry=now + pause)
-            await self._pause(pause)
+            await self._interruptibly(partial(deferLater, self._machine.clock, pause))
             self._state = replace(self._state, restarts=self._state.restarts + 1)
 
     async def _attempt(self) -> Exit:
@@ -154,7 +161,9 @@ class Instance:
         machine, key = self._machine, self._spec.key
         program = find_program(self._spec, self._root)
         interpreter = await self._interpreter(program.folder)
-        account = await machine.credentials(key.namespace, f"{key.name}-{key.version}")
+        account = await self._interruptibly(
+            lambda: machine.credentials(key.namespace, f"{key.name}-{key.version}")
+        )
         self._strangers = self._anonymous
         self._id = f"{machine.tag}.{secrets.token_hex(8)}"
         environment = rules.environment(
@@ -164,8 +173,8 @@ class Instance:
         now = machine.clock.seconds()
         process = machine.launcher.launch(command, str(program.folder), environment, self._lines.write)
         self._process = process
-        self._become(Status.STARTING, started=now, build=interpreter.build)
         self._expect()
+        self._become(Status.STARTING, started=now, build=interpreter.build)
         try:
             return await process.ended
         finally:
@@ -181,8 +190,22 @@ class Instance:
         found = self._machine.venvs.ready(recipe)
         if found is None:
             self._become(Status.BUILDING, build=recipe.key)
-            found = await self._machine.venvs.build(recipe, self._lines)
+            found = await self._interruptibly(lambda: self._machine.venvs.build(recipe, self._lines))
         return found
+
+    async def _interruptibly(self, begin: Callable[[], Awaitable[T]]) -> T:
+        """Wait for something other than the process: L{stop} may cancel that.
+
+        Whoever is told of a change of state may answer with L{stop}, while this life is still on its feet. It then
+        ends here, where it would have sat down.
+        """
+        if self._state.status is Status.STOPPING:
+            raise CancelledError
+        self._waiting = True
+        try:
+            return await begin()
+        finally:
+            self._waiting = False
 
     def _expect(self) -> None:
         """From now on the process has so long to register."""
@@ -206,14 +229,6 @@ class Instance:
     def _overstayed(self, process: Process) -> None:
         self._lines.say(f"did not stop within {self._machine.limits.grace:g} s: killed")
         process.kill()
-
-    def _pause(self, seconds: float) -> Deferred[None]:
-        def cancelled(_: Deferred[None]) -> None:
-            timer.cancel()
-
-        paused: Deferred[None] = Deferred(cancelled)
-        timer = self._machine.clock.callLater(seconds, paused.callback, None)
-        return paused
 
     def _end_wait(self) -> None:
         if self._wait is not None:
@@ -247,16 +262,3 @@ class Instance:
         if failure.check(CancelledError) is None and self._state.status is not Status.STOPPING:
             self.log.failure("the life of {service} broke off", failure, service=str(self._spec.key))
             self._become(Status.ERROR, f"a defect of the platform: {failure.getErrorMessage()}")
-
-
-def settled(work: Deferred[T]) -> Deferred[None]:
-    """Fires when C{work} does. Several may wait, and who stops waiting does not stop the work."""
-    waiting: Deferred[None] = Deferred()
-
-    def ended(outcome: T) -> T:
-        if not waiting.called:
-            waiting.callback(None)
-        return outcome
-
-    work.addBoth(ended)
-    return waiting

@@ -11,7 +11,13 @@ from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
-from twisted.internet.interfaces import IProcessTransport, IReactorProcess
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IProcessTransport,
+    IPushProducer,
+    IReactorProcess,
+    IReactorTime,
+)
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,6 +28,12 @@ from microd.services.runtime.interface import Launcher, Process
 from microd.services.runtime.model import Exit
 
 _STREAMS = {1: "stdout", 2: "stderr"}
+#: How much a program may write at once, and how much a second after that, in bytes and so many more for each line.
+#: Beyond it we stop reading for a while, and the program waits: one that floods its log must not stop the others. All
+#: that we can take is a million lines or 200 MB a second, so this is 3 % of it.
+BURST = 4 << 20
+RATE = 2 << 20
+LINE = 64
 
 
 class KeptLauncher(Launcher):
@@ -30,8 +42,11 @@ class KeptLauncher(Launcher):
     @param sweep: ends what a keeper left behind when it was itself killed, by the mark in the environment.
     """
 
-    def __init__(self, reactor: IReactorProcess, sweep: Callable[[str], int] = end_marked) -> None:
+    def __init__(
+        self, reactor: IReactorProcess, clock: IReactorTime, sweep: Callable[[str], int] = end_marked
+    ) -> None:
         self._reactor = reactor
+        self._clock = clock
         self._sweep = sweep
 
     def launch(
@@ -41,7 +56,7 @@ class KeptLauncher(Launcher):
         environment: Mapping[str, str],
         wrote: Callable[[str, bytes], None],
     ) -> Process:
-        protocol = KeptProcess(wrote, environment.get(MARK, ""), self._sweep)
+        protocol = KeptProcess(wrote, environment.get(MARK, ""), self._sweep, self._clock)
         script = str(Path(keeper.__file__).resolve())
         arguments = [sys.executable, "-I", "-S", script, str(os.getpid()), folder, *command]
         null = os.open(os.devnull, os.O_RDONLY)
@@ -67,10 +82,20 @@ class KeptProcess(ProcessProtocol, Process):
 
     log = Logger()
 
-    def __init__(self, wrote: Callable[[str, bytes], None], mark: str, sweep: Callable[[str], int]) -> None:
+    def __init__(
+        self,
+        wrote: Callable[[str, bytes], None],
+        mark: str,
+        sweep: Callable[[str], int],
+        clock: IReactorTime,
+    ) -> None:
         self._wrote = wrote
         self._mark = mark
         self._sweep = sweep
+        self._clock = clock
+        self._credit = float(BURST)
+        self._counted = clock.seconds()
+        self._resume: IDelayedCall | None = None
         self._report = b""
         self._exit: Exit | None = None
         self._pid: int | None = None
@@ -97,6 +122,7 @@ class KeptProcess(ProcessProtocol, Process):
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         if childFD != keeper.REPORT:
             self._wrote(_STREAMS[childFD], data)
+            self._count(len(data) + LINE * data.count(b"\n"))
             return
         *lines, self._report = (self._report + data).split(b"\n")
         for line in lines:
@@ -107,6 +133,18 @@ class KeptProcess(ProcessProtocol, Process):
                 self._exit = Exit(code=int(number))
             elif word == b"signal":
                 self._exit = Exit(signal=int(number))
+
+    def _count(self, size: int) -> None:
+        now = self._clock.seconds()
+        self._credit = min(float(BURST), self._credit + (now - self._counted) * RATE) - size
+        self._counted = now
+        if self._credit < 0 and self._resume is None and self.transport is not None:
+            cast(IPushProducer, self.transport).pauseProducing()
+            self._resume = self._clock.callLater(-self._credit / RATE, self._read_on)
+
+    def _read_on(self) -> None:
+        self._resume = None
+        cast(IPushProducer, self.transport).resumeProducing()
 
     def processExited(self, reason: Failure) -> None:
         """The keeper is gone. What it left, if anything, may hold our pipes open: end that at once."""
