@@ -177,8 +177,8 @@ class BlockingClient:
 
     def _open(self) -> Any:
         if self._channel is None:
-            host = f"[{self._address.host}]" if ":" in self._address.host else self._address.host
-            self._channel = BlockingChannel(f"{host}:{self._address.port}", tls=self._address.tls)
+            description = self._address.description.removeprefix("tcp:")
+            self._channel = BlockingChannel(description, tls=self._address.tls)
         return self._channel
 
     def _shown(self) -> str:

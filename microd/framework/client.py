@@ -237,9 +237,7 @@ class Client:
     async def _ask_store(self, ask: Ask[T]) -> T:
         if not ask.stream:
             return ask.answer([await self.ask(ask.path, ask.request, ask.reply)])
-        replies = self._stream(
-            "", ask.path, ask.request, ask.reply, _default_timeout(), None, CORE
-        )
+        replies = self._stream("", ask.path, ask.request, ask.reply, _default_timeout(), None, CORE)
         return ask.answer([reply async for reply in replies])
 
     async def _token(self) -> str:

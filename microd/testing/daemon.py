@@ -44,9 +44,10 @@ class FakeDaemon:
     def restart(self) -> None:
         """Lose all connections, and with them what was registered over them."""
         self.nodes.clear()
-        for _, theirs in self.endpoint.connections:
-            theirs.abortConnection()
+        lost = self.endpoint.connections[:]
         self.endpoint.connections.clear()
+        for _, theirs in lost:
+            theirs.abortConnection()
 
     def revoke(self) -> None:
         """Let no token that was given out be good any more."""
