@@ -58,7 +58,10 @@ class IRegistry(Protocol):
         """The living nodes of all versions of a service; the very same tuple until something changes."""
 
     def endpoints_of(self, namespace: str, name: str) -> tuple[Endpoint, ...]:
-        """What a service can be asked: the endpoints of all its versions, each name once."""
+        """What a service can be asked: the endpoints of all its versions, each name once.
+
+        The very same tuple until something changes.
+        """
 
     def forget_owner(self, owner: Hashable) -> None:
         """Drop at once what was last registered under C{owner}."""

@@ -31,6 +31,7 @@ class Registry(TwistedService, IRegistry):
         self._watches: set[Watch] = set()
         self._timer: IDelayedCall | None = None
         self._nodes: dict[tuple[str, str], tuple[Node, ...]] = {}
+        self._endpoints: dict[tuple[str, str], tuple[Endpoint, ...]] = {}
 
     def stopService(self) -> None:
         """Forget the timer, and end what watchers read."""
@@ -79,11 +80,14 @@ class Registry(TwistedService, IRegistry):
         return found
 
     def endpoints_of(self, namespace: str, name: str) -> tuple[Endpoint, ...]:
-        found: dict[str, Endpoint] = {}
-        for version in self._catalogue.versions(namespace, name):
-            for endpoint in version.endpoints:
-                found[endpoint.name] = endpoint
-        return tuple(found.values())
+        known = self._endpoints.get((namespace, name))
+        if known is None:
+            versions = self._catalogue.versions(namespace, name)
+            if not versions:
+                return ()
+            found = {each.name: each for version in versions for each in version.endpoints}
+            known = self._endpoints[namespace, name] = tuple(found.values())
+        return known
 
     def forget_owner(self, owner: Hashable) -> None:
         self._tell(self._catalogue.forget_owner(owner))
@@ -95,6 +99,7 @@ class Registry(TwistedService, IRegistry):
         for change in changes:
             service = change.service
             self._nodes.pop((change.namespace, service.name), None)
+            self._endpoints.pop((change.namespace, service.name), None)
             self.log.debug(
                 "{action} {name} {version} in {namespace}: {count} nodes",
                 action=change.action,

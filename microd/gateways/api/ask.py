@@ -1,0 +1,266 @@
+"""One HTTP request on its way to an endpoint: in this process, or over a connection to a node.
+
+No coroutine stands between a request and a node's answer: with the call's Deferred and two callbacks the gateway
+moves twice as many requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from google.protobuf.message import DecodeError, Message
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as Late
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from microd.gateways.api import failures
+from microd.gateways.api.http import Request
+from microd.gateways.api.interface import IDialer
+from microd.gateways.api.paths import Target
+from microd.gateways.api.payload import Kind, UnsupportedMediaType
+from microd.gateways.api.replies import JSON, Dated, chunk, error_reply, reply, stream_head
+from microd.kernel import protojson
+from microd.kernel.caller import Caller
+from microd.kernel.endpoint import Endpoint
+from microd.kernel.errors import BadRequest, Internal, MicroError, Unimplemented
+from microd.services.registry.model import Node
+from microd.txgrpc.metadata import Metadata
+from microd.txgrpc.status import RpcError
+
+_log = Logger("microd.gateways.api")
+
+#: Sends one message and gives the answers.
+Replies = AsyncGenerator[bytes, None]
+
+
+class Asking:
+    """What all ways to an endpoint share: the request, and how it is answered.
+
+    @ivar kind: how the body is written; the answer is written the same way.
+    """
+
+    __slots__ = (
+        "_asked_for",
+        "_content_type",
+        "_dated",
+        "_doing",
+        "_kind",
+        "_request",
+        "_target",
+        "_timeout",
+    )
+
+    def __init__(
+        self, request: Request, target: Target, kind: Kind, dated: Dated, timeout: float, asked_for: bool
+    ) -> None:
+        self._request = request
+        self._target = target
+        self._kind = kind
+        self._dated = dated
+        self._timeout = timeout
+        self._asked_for = asked_for
+        self._doing: Deferred[Any] | None = None
+        self._content_type = JSON
+        if kind is Kind.PROTO:
+            self._content_type = request.header(b"content-type") or JSON
+
+    def _begin(self, doing: Deferred[Any], answered: Callable[[bytes], None]) -> None:
+        self._doing = doing
+        self._request.gone = self.cancel
+        doing.addCallbacks(answered, self._failed)
+        doing.addErrback(self._broken)
+
+    def cancel(self) -> None:
+        """The client has gone."""
+        if self._doing is not None:
+            self._doing.cancel()
+
+    def _answer(self, body: bytes) -> None:
+        self._doing = None
+        request = self._request
+        status = 200 if body or self._kind is Kind.PROTO else 204
+        request.answer(reply(request, status, body, self._dated, self._content_type))
+
+    def _refuse(self, error: MicroError) -> None:
+        self._doing = None
+        self._request.answer(error_reply(self._request, error, self._dated))
+
+    def _failed(self, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, MicroError):
+            self._refuse(error)
+        elif isinstance(error, RpcError):
+            self._refuse(self._told(error))
+        elif isinstance(error, Late):
+            self._refuse(failures.late(self._target.service, asked_for=self._asked_for))
+        elif isinstance(error, CancelledError):
+            self._doing = None
+        else:
+            self._broken(failure)
+
+    def _told(self, error: RpcError) -> MicroError:
+        target = self._target
+        return failures.told(error, target.service, target.endpoint, asked_for=self._asked_for)
+
+    def _broken(self, failure: Failure) -> None:
+        """A defect: this call's, and nobody else's."""
+        _log.failure(
+            "{service} {endpoint} failed",
+            failure,
+            service=self._target.service,
+            endpoint=self._target.endpoint,
+        )
+        self._refuse(Internal(f"{type(failure.value).__name__}: {failure.value}"))
+
+    def _no_proto_stream(self) -> None:
+        if self._kind is Kind.PROTO:
+            raise UnsupportedMediaType(
+                "a stream of messages comes as JSON here: ask for it with JSON, or over gRPC"
+            )
+
+    async def _stream(self, replies: Replies) -> None:
+        """Each reply is a line; the status is told with the first of them."""
+        request, begun = self._request, False
+        try:
+            async with aclosing(replies):
+                async for each in replies:
+                    part = chunk(request, each + b"\n")
+                    if not begun:
+                        begun = True
+                        part = stream_head(request, self._dated, self._content_type) + part
+                    room = request.send(part)
+                    if room is not None:
+                        await room
+        except (MicroError, RpcError) as error:
+            said = error if isinstance(error, MicroError) else self._told(error)
+            if not begun:
+                raise said from None
+            line = said.identified("go.micro.api").to_json().encode() + b"\n"
+            request.send(chunk(request, line))
+        self._doing = None
+        head = b"" if begun else stream_head(request, self._dated, self._content_type)
+        if request.version != "1.1":
+            request.keep_alive = False
+        request.answer(head + chunk(request, b""))
+
+
+class AskCore(Asking):
+    """An endpoint of a core service."""
+
+    __slots__ = ()
+
+    def ask(self, endpoint: Endpoint, caller: Caller, body: bytes, clock: IReactorTime) -> None:
+        """Call it."""
+        if endpoint.client_streaming:
+            raise Unimplemented(f"{endpoint.name} takes a stream: call it over gRPC", endpoint.id)
+        message = self._message(endpoint, body)
+        if endpoint.server_streaming:
+            self._no_proto_stream()
+            streaming = self._stream(self._shown(endpoint, endpoint.handler(message, caller)))
+            self._begin(Deferred.fromCoroutine(streaming), _nothing)
+            return
+        doing = Deferred.fromCoroutine(self._called(endpoint, message, caller))
+        if not doing.called:
+            doing.addTimeout(self._timeout, clock)
+        self._begin(doing, self._answer)
+
+    def _message(self, endpoint: Endpoint, body: bytes) -> Message:
+        if self._kind is not Kind.PROTO:
+            try:
+                return protojson.parse(body, endpoint.request)
+            except BadRequest as error:
+                raise error.identified(endpoint.id) from None
+        try:
+            return endpoint.request.FromString(body)
+        except DecodeError as error:
+            raise BadRequest(
+                f"the body is not a {endpoint.request.DESCRIPTOR.name}: {error}", endpoint.id
+            ) from None
+
+    def _bytes(self, message: Message) -> bytes:
+        return message.SerializeToString() if self._kind is Kind.PROTO else protojson.dump(message)
+
+    async def _called(self, endpoint: Endpoint, message: Message, caller: Caller) -> bytes:
+        try:
+            return self._bytes(await endpoint.handler(message, caller))
+        except MicroError as error:
+            raise error.identified(endpoint.id) from None
+
+    async def _shown(self, endpoint: Endpoint, replies: Any) -> Replies:
+        async with aclosing(replies):
+            try:
+                async for each in replies:
+                    yield self._bytes(each)
+            except MicroError as error:
+                raise error.identified(endpoint.id) from None
+
+
+class AskNode(Asking):
+    """An endpoint of a service in another process; where a node cannot be reached, the next one is tried.
+
+    A node is left for the next only if it provably has not seen the call.
+    """
+
+    __slots__ = ("_body", "_dialer", "_metadata", "_nodes")
+
+    def ask(
+        self, nodes: Sequence[Node], dialer: IDialer, body: bytes, metadata: Metadata, *, streaming: bool
+    ) -> None:
+        """Call it."""
+        self._nodes: Iterator[Node] = iter(nodes)
+        self._dialer = dialer
+        self._body = body
+        self._metadata = metadata
+        if streaming:
+            self._no_proto_stream()
+            self._begin(Deferred.fromCoroutine(self._stream(self._replies())), _nothing)
+        else:
+            self._try(next(self._nodes))
+
+    def _try(self, node: Node) -> None:
+        call = self._dialer.channel(node.address).unary_unary(self._target.grpc)
+        doing = self._doing = call(
+            self._body, timeout=self._timeout, metadata=self._metadata, content_type=self._grpc_type
+        )
+        self._request.gone = self.cancel
+        doing.addCallbacks(self._answer, self._unanswered)
+        doing.addErrback(self._broken)
+
+    def _unanswered(self, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, RpcError) and error.undelivered:
+            node = next(self._nodes, None)
+            if node is not None:
+                self._try(node)
+                return
+        self._failed(failure)
+
+    @property
+    def _grpc_type(self) -> str:
+        return "application/grpc+proto" if self._kind is Kind.PROTO else "application/grpc+json"
+
+    async def _replies(self) -> Replies:
+        failed: RpcError | None = None
+        for node in self._nodes:
+            begun = False
+            call = self._dialer.channel(node.address).unary_stream(self._target.grpc)
+            try:
+                async with call(self._body, metadata=self._metadata, content_type=self._grpc_type) as replies:
+                    async for each in replies:
+                        begun = True
+                        yield each
+                return
+            except RpcError as error:
+                if begun or not error.undelivered:
+                    raise
+                failed = error
+        if failed is not None:
+            raise failed
+
+
+def _nothing(_: object) -> None:
+    """The stream has answered by itself."""

@@ -1,0 +1,200 @@
+"""The HTTP gateway: from a request to an endpoint (spec 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from microd.gateways.api.ask import AskCore, AskNode
+from microd.gateways.api.headers import Headers
+from microd.gateways.api.http import HttpServer, Request
+from microd.gateways.api.interface import ICatalogue, IDialer, IGate, IRouter
+from microd.gateways.api.limits import Limits
+from microd.gateways.api.paths import Paths, Target, cleaned, decoded
+from microd.gateways.api.payload import Kind, UnsupportedMediaType, json_of, kind_of
+from microd.gateways.api.replies import TEXT, error_reply, reply
+from microd.kernel.endpoint import Endpoint
+from microd.kernel.errors import BadRequest, Internal, MicroError, NotFound
+from microd.services.registry.describe import described
+from microd.services.registry.model import Endpoint as Described
+from microd.services.registry.model import Value
+from microd.txgrpc.timeouts import parse_grpc, parse_nanoseconds
+
+_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE"))
+
+#: What a connection's requests most often share: the raw headers, and what was made of them.
+_Shared = tuple[list[tuple[bytes, bytes]], Headers]
+
+
+class Gateway:
+    """Answers HTTP requests with what the endpoints of services answer.
+
+    @param endpoints: of the core services; they are called in this process.
+    @param catalogue: tells the shapes of messages, so that a query's text becomes the right JSON.
+    @ivar server: the factory to listen with.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        gate: IGate,
+        router: IRouter,
+        dialer: IDialer,
+        catalogue: ICatalogue,
+        endpoints: Iterable[Endpoint],
+        *,
+        version: str,
+        cors: bool = True,
+        limits: Limits | None = None,
+    ) -> None:
+        self._clock = clock
+        self._gate = gate
+        self._router = router
+        self._dialer = dialer
+        self._catalogue = catalogue
+        self._core: dict[str, dict[str, tuple[Endpoint, Described]]] = {}
+        for endpoint in endpoints:
+            (entry,) = described([endpoint])
+            self._core.setdefault(endpoint.service, {})[endpoint.name] = (endpoint, entry)
+        self._limits = limits or Limits()
+        self._paths = Paths()
+        self._about = b'{"version": "%b"}' % version.encode()
+        self._described: dict[tuple[str, str], tuple[Sequence[Described], dict[str, Described]]] = {}
+        self.server = HttpServer(self._ask, clock, self._limits)
+        self.server.dated.cors = cors
+        self._dated = self.server.dated
+
+    async def drain(self, timeout: float = 20.0) -> None:
+        """Let requests in flight be answered, then close all connections."""
+        await self.server.drain(timeout)
+
+    def _ask(self, request: Request) -> None:
+        try:
+            self._route(request)
+        except MicroError as error:
+            request.answer(error_reply(request, error, self._dated))
+        except Exception as error:  # noqa: BLE001 - the edge: a defect is this request's only
+            self.log.failure("a request failed")
+            defect = Internal(f"{type(error).__name__}: {error}")
+            request.answer(error_reply(request, defect, self._dated))
+
+    def _route(self, request: Request) -> None:
+        method = request.method
+        if method == b"OPTIONS":
+            request.answer(reply(request, 200, b"", self._dated, b""))
+            return
+        path, _, query = _origin_form(request.url).partition(b"?")
+        if path == b"/":
+            request.answer(reply(request, 200, self._about, self._dated, TEXT))
+        elif path == b"/favicon.ico":
+            request.answer(reply(request, 200, b"", self._dated, b""))
+        elif (b"//" in path or b"." in path or b"%" in path) and (
+            clean := cleaned(decoded(path))
+        ) is not None:
+            place = clean.encode() + (b"?" + query if query else b"")
+            moved = b"Location: %b\r\n" % place
+            request.answer(reply(request, 301, b"", self._dated, b"", moved))
+        elif method not in _METHODS:
+            raise MicroError("this method means nothing here", code=405)
+        else:
+            self._call(request, self._paths.resolve(path), query)
+
+    def _call(self, request: Request, target: Target, query: bytes) -> None:
+        kind = _kind(request)
+        headers = self._headers(request)
+        timeout, asked_for = self._timeout(headers)
+        core = self._core.get(target.service)
+        if core is not None:
+            endpoint, entry = _found(core, target)
+            connection = request.connection
+            caller = self._gate.admit(
+                headers, connection.peer, target.service, target.endpoint, connection.on_lost, core=True
+            )
+            body = _body(request, query, kind, lambda: entry.request)
+            asking = AskCore(request, target, kind, self._dated, timeout, asked_for)
+            asking.ask(endpoint, caller, body, self._clock)
+            return
+        _, namespace = self._gate.check(headers, target.service, target.endpoint)
+        nodes = self._router.nodes(namespace, target.service)
+        if not nodes:
+            raise NotFound("service not found")
+        known = self._endpoint(namespace, target)
+        body = _body(request, query, kind, lambda: known.request if known is not None else None)
+        metadata = headers.metadata(
+            namespace, request.method.decode(), request.url.decode("latin-1"), request.connection.peer
+        )
+        streaming = known is not None and known.metadata.get("stream") == "true"
+        AskNode(request, target, kind, self._dated, timeout, asked_for).ask(
+            nodes, self._dialer, body, metadata, streaming=streaming
+        )
+
+    def _headers(self, request: Request) -> Headers:
+        """What was made of the last request's headers, if this one has the same: most have."""
+        connection = request.connection
+        shared: _Shared | None = connection.shared
+        if shared is not None and shared[0] == request.headers:
+            return shared[1]
+        headers = Headers(request.headers)
+        connection.shared = (request.headers, headers)
+        return headers
+
+    def _timeout(self, headers: Headers) -> tuple[float, bool]:
+        """Seconds for the call, and whether the client wanted it so: C{timeout} or C{grpc-timeout} (spec 2.4)."""
+        most = self._limits.call
+        asked: float | None = None
+        if (given := headers.get("grpc-timeout")) is not None:
+            try:
+                asked = parse_grpc(given.encode("latin-1"))
+            except ValueError:
+                raise BadRequest("grpc-timeout is no time") from None
+        elif (given := headers.get("timeout")) is not None:
+            asked = parse_nanoseconds(given.encode("latin-1"))
+        if asked is None or asked <= 0 or asked >= most:
+            return most, False
+        return asked, True
+
+    def _endpoint(self, namespace: str, target: Target) -> Described | None:
+        """What the registry says of an endpoint."""
+        endpoints = self._catalogue.endpoints_of(namespace, target.service)
+        key = (namespace, target.service)
+        known = self._described.get(key)
+        if known is None or known[0] is not endpoints:
+            if len(self._described) >= 4096:
+                self._described.clear()
+            known = self._described[key] = (endpoints, {each.name: each for each in endpoints})
+        return known[1].get(target.endpoint)
+
+
+def _found(core: dict[str, tuple[Endpoint, Described]], target: Target) -> tuple[Endpoint, Described]:
+    found = core.get(target.endpoint)
+    if found is None:
+        raise NotFound(f"{target.service} has no endpoint {target.endpoint}")
+    return found
+
+
+def _kind(request: Request) -> Kind:
+    encoding = request.header(b"content-encoding")
+    if encoding is not None and encoding.lower() != b"identity":
+        raise UnsupportedMediaType("bodies are read as they are: send without a Content-Encoding")
+    return kind_of(request.header(b"content-type"))
+
+
+def _body(request: Request, query: bytes, kind: Kind, shape: Callable[[], Value | None]) -> bytes:
+    if kind is Kind.PROTO:
+        return request.body
+    return json_of(request.method, query, request.body, kind, shape)
+
+
+def _origin_form(url: bytes) -> bytes:
+    """Path and query, of a target that may also be absolute."""
+    if url[:1] == b"/":
+        return url
+    _, scheme, rest = url.partition(b"://")
+    if not scheme:
+        raise BadRequest("the request's target is no path")
+    _, slash, path = rest.partition(b"/")
+    return slash + path or b"/"
