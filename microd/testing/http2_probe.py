@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any, Self
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.task import Clock
 from zope.interface import implementer
@@ -226,7 +226,7 @@ class ClientProbe:
             outcome.reply = reply
 
         def failed(failure: Any) -> None:
-            error = failure.trap(RpcError) and failure.value
+            error = failure.value if failure.trap(RpcError, CancelledError) is RpcError else None
             outcome.error = error
 
         outcome.deferred = deferred

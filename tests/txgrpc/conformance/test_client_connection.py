@@ -309,7 +309,7 @@ def test_6_9_2_overflow_by_settings(calling: ClientProbe) -> None:
     ("octets", "code"),
     [
         pytest.param(h2.data(0, b"x"), Code.PROTOCOL_ERROR, id="6_1-data-on-0"),
-        pytest.param(h2.frame(Kind.DATA, Flag.PADDED, 1, b"\x02ab"), Code.PROTOCOL_ERROR, id="6_1-padding"),
+        pytest.param(h2.frame(Kind.DATA, Flag.PADDED, 1, b"\x03ab"), Code.PROTOCOL_ERROR, id="6_1-padding"),
         pytest.param(h2.headers(0, BLOCK), Code.PROTOCOL_ERROR, id="6_2-headers-on-0"),
         pytest.param(h2.frame(Kind.HEADERS, 0xC, 1, b"\x09ab"), Code.PROTOCOL_ERROR, id="6_2-padding"),
         pytest.param(h2.frame(Kind.HEADERS, 0x24, 1, b"abc"), Code.FRAME_SIZE_ERROR, id="6_2-priority"),
