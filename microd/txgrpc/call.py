@@ -204,21 +204,19 @@ class ServerCall(Stream):
         timeout = self._head.timeout
         if timeout is not None:
             self.expires = protocol.arrived + timeout
+        protocol.fresh.append(self)
         if self._method.streams_in:
             self._inbox = deque()
-        protocol.fresh.append(self)
+            self._begin()
 
     def message_received(self, message: bytes, last: bool) -> None:
         if self._done:
             return
         if self._inbox is not None:
             if last:
-                self.unread += len(message)
+                self.unread += len(message) + 5
             self._inbox.append(message)
-            if not self._begun:
-                self._begin()
-            else:
-                self._wake()
+            self._wake()
         elif self._request is not None:
             self._fail(StatusCode.UNIMPLEMENTED, "this method takes one request, and there were more")
         else:
@@ -234,7 +232,7 @@ class ServerCall(Stream):
 
     def settle(self) -> None:
         """All that came with the headers has been taken in: begin, if that is still to be done, and arm the deadline."""
-        if not self._begun and not self._done and (self._request is not None or self._inbox is not None):
+        if self._request is not None and not self._begun and not self._done:
             self._begin()
         if not self._done and self._head.timeout is not None:
             self._armed = True
@@ -329,8 +327,12 @@ class ServerCall(Stream):
             async for reply in replies:
                 if not self._write(reply):
                     await self._drained()
-        finally:
+        except GeneratorExit:
+            # Forgotten by everybody; there is no way to wait now.
+            raise
+        except BaseException:
             await replies.aclose()
+            raise
 
     async def _drained(self) -> None:
         """Wait until the client has taken what was sent."""

@@ -21,7 +21,7 @@ from microd.txgrpc.frames import CANCEL, NO_ERROR
 from microd.txgrpc.heads import ResponseHead
 from microd.txgrpc.metadata import EMPTY, Metadata
 from microd.txgrpc.status import RpcError, StatusCode
-from microd.txgrpc.stream import LOCAL, Stream
+from microd.txgrpc.stream import CLOSED, LOCAL, Stream
 
 if TYPE_CHECKING:
     from microd.txgrpc.call import ServerCall
@@ -94,6 +94,9 @@ class Outbound(Stream):
         if self.partial is not None:
             self._end(RpcError(StatusCode.INTERNAL, "the answer ended within a message"))
             return
+        if self.state != CLOSED:
+            # The server wants no more of our requests.
+            self.connection.reset(self, NO_ERROR)
         error = verdicts.of_trailers(head, self.head)
         if error is None:
             self._over()
@@ -247,9 +250,7 @@ class ClientCall(Outbound):
         while True:
             if self._inbox:
                 message = self._inbox.popleft()
-                if self.over:
-                    self.unread -= len(message)
-                else:
+                if not self.over:
                     self.consumed(len(message))
                 try:
                     return self.read(message)
@@ -352,7 +353,7 @@ class ClientCall(Outbound):
 
     def message_received(self, message: bytes, last: bool) -> None:
         if last:
-            self.unread += len(message)
+            self.unread += len(message) + 5
         self._inbox.append(message)
         if last:
             self.half_closed()

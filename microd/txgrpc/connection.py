@@ -51,7 +51,7 @@ from microd.txgrpc.frames import (
     ProtocolFault,
     StreamFault,
 )
-from microd.txgrpc.headerblock import Field, HeaderDecoder, Oversize, encode_fields
+from microd.txgrpc.headerblock import EMPTY_TABLE, TABLE_SIZE, Field, HeaderDecoder, Oversize, encode_fields
 from microd.txgrpc.heads import RequestHead, ResponseHead, check_request_trailers
 from microd.txgrpc.limits import DEFAULT, Limits
 from microd.txgrpc.outgoing import Outgoing
@@ -64,6 +64,8 @@ _unpack_head = HEAD.unpack_from
 _unpack_prefix = PREFIX.unpack_from
 #: How many header blocks are remembered, and how long one may be.
 _MEMORY, _MEMORABLE = 64, 1024
+#: DATA for a stream that we have reset is on its way for good reasons, but not for ever in small pieces.
+_TRIFLE = 512
 
 
 _TOO_LONG = encode_fields(
@@ -114,6 +116,7 @@ class Http2Connection(Outgoing):
         "_recv_window",
         "_resets",
         "_skipped",
+        "_table_gone",
         "afterwards",
         "buffered",
         "client_side",
@@ -156,6 +159,7 @@ class Http2Connection(Outgoing):
         self._skipped: list[tuple[int, int]] = []
         self._noise, self._resets = limits.max_noise, limits.max_resets
         self._forgiven = now()
+        self._table_gone = False
         self.buffered = self.lingering = self.frames_received = 0
         self.draining = self.settled = self.lost = False
         self.failed: int | None = None
@@ -308,7 +312,7 @@ class Http2Connection(Outgoing):
                     if self._recv_window < self._low:
                         self._reopen_connection()
                     if stream is None or stream.state & REMOTE:
-                        self._late_data(stream, stream_id)
+                        self._on_closed(stream, stream_id, "DATA", length)
                         continue
                     if (
                         flags & 0x9 == 1
@@ -396,7 +400,7 @@ class Http2Connection(Outgoing):
         block += payload
         self._continuations += 1
         most = self.limits.max_header_list
-        if len(block) > most or self._continuations > 8 + most // OUR_MAX_FRAME:
+        if len(block) > 2 * most or self._continuations > 8 + 2 * most // OUR_MAX_FRAME:
             raise ProtocolFault(ENHANCE_YOUR_CALM, "the header block is far too long")
         if not flags & frames.END_HEADERS:
             return
@@ -442,6 +446,8 @@ class Http2Connection(Outgoing):
             return
         if len(self.streams) + self.lingering >= self.limits.max_streams:
             raise StreamFault(REFUSED_STREAM, "too many calls at once")
+        if flags & 1 and head.content_length > 0:
+            raise StreamFault(PROTOCOL_ERROR, "less data than content-length")
         stream = self._accept(self, head)
         stream.id = stream_id
         self.streams[stream_id] = stream
@@ -452,8 +458,6 @@ class Http2Connection(Outgoing):
             stream.state = REMOTE
         stream.opened()
         if flags & 1 and stream.state != CLOSED:
-            if stream.expected > 0:
-                raise StreamFault(PROTOCOL_ERROR, "less data than content-length")
             self._half_closed(stream)
 
     def _skip(self, last: int, stream_id: int) -> None:
@@ -496,6 +500,7 @@ class Http2Connection(Outgoing):
         if status is not None and status < 200:
             if ended or stream.headed:
                 raise StreamFault(PROTOCOL_ERROR, "an interim response out of place")
+            self._annoy()
             return
         if status is None if not stream.headed else status is not None:
             raise StreamFault(PROTOCOL_ERROR, "trailers, or a response, out of place")
@@ -503,9 +508,9 @@ class Http2Connection(Outgoing):
             if stream.expected > 0 or (stream.expected < 0 < head.content_length):
                 raise StreamFault(PROTOCOL_ERROR, "less data than content-length")
             stream.state |= REMOTE
-            stream.trailers_received(head)
             if stream.state == CLOSED:
                 self.forget(stream)
+            stream.trailers_received(head)
             return
         if stream.headed:
             raise StreamFault(PROTOCOL_ERROR, "a second header list that ends nothing")
@@ -519,7 +524,7 @@ class Http2Connection(Outgoing):
         """Keep the table up to date for a stream that is closed, then say what is wrong, if anything."""
         with suppress(Oversize):
             self._fields(block)
-        self._on_closed(stream, stream_id, "HEADERS")
+        self._on_closed(stream, stream_id, "HEADERS", 0)
 
     def _is_idle(self, stream_id: int) -> bool:
         """Whether the stream was never opened (RFC 9113 5.1)."""
@@ -529,7 +534,7 @@ class Http2Connection(Outgoing):
             return stream_id >= self._next_id
         return stream_id > self.last_peer_id
 
-    def _on_closed(self, stream: Stream | None, stream_id: int, what: str) -> None:
+    def _on_closed(self, stream: Stream | None, stream_id: int, what: str, size: int) -> None:
         """DATA or HEADERS where the peer may not send them (RFC 9113 5.1)."""
         if stream_id == 0:
             raise ProtocolFault(PROTOCOL_ERROR, f"{what} on stream 0")
@@ -538,15 +543,14 @@ class Http2Connection(Outgoing):
         if self._is_idle(stream_id):
             raise ProtocolFault(PROTOCOL_ERROR, f"{what} on an idle stream")
         if stream_id in self._ours_reset:
+            if size < _TRIFLE:
+                self._annoy()
             return
         if any(low < stream_id < high for low, high in self._skipped):
             raise ProtocolFault(PROTOCOL_ERROR, f"{what} on a stream that was passed over")
         raise ProtocolFault(STREAM_CLOSED, f"{what} on a closed stream")
 
     # Data.
-
-    def _late_data(self, stream: Stream | None, stream_id: int) -> None:
-        self._on_closed(stream, stream_id, "DATA")
 
     def _reopen_connection(self) -> None:
         if self._recv_window < 0:
@@ -561,11 +565,6 @@ class Http2Connection(Outgoing):
     def _take_data(self, stream: Stream, data: bytes, start: int, end: int, flags: int) -> None:
         """DATA that is not one whole last message."""
         length = end - start
-        if self.client_side and not stream.headed:
-            raise StreamFault(PROTOCOL_ERROR, "DATA before the headers")
-        if length > stream.recv_window:
-            raise StreamFault(FLOW_CONTROL_ERROR, "more data than the stream's window")
-        stream.recv_window -= length
         if flags & frames.PADDED:
             if start == end:
                 raise ProtocolFault(FRAME_SIZE_ERROR, "no pad length")
@@ -574,6 +573,11 @@ class Http2Connection(Outgoing):
             if padding > end - start:
                 raise ProtocolFault(PROTOCOL_ERROR, "more padding than payload")
             end -= padding
+        if self.client_side and not stream.headed:
+            raise StreamFault(PROTOCOL_ERROR, "DATA before the headers")
+        if length > stream.recv_window:
+            raise StreamFault(FLOW_CONTROL_ERROR, "more data than the stream's window")
+        stream.recv_window -= length
         ended = flags & 1
         size = end - start
         if size == 0 and not ended:
@@ -629,14 +633,12 @@ class Http2Connection(Outgoing):
         stream.held = 0
 
     def reopen(self, stream: Stream, size: int) -> None:
-        """The reader took C{size} bytes: reopen the stream's window, a good part at a time.
+        """The reader took C{size} bytes, prefix and all: reopen the stream's window, a good part at a time.
 
         What is owed is repaid as it is read; with nothing left to read, all at once, or a message longer than the
         window could never be completed.
         """
-        held = min(stream.held, size + 5) if size or stream.held else 0
-        if stream.unread == 0 and stream.partial is None:
-            held = stream.held
+        held = stream.held if stream.unread == 0 and stream.partial is None else min(stream.held, size)
         stream.held -= held
         self.buffered -= held
         if stream.state & REMOTE:
@@ -673,8 +675,8 @@ class Http2Connection(Outgoing):
         now, limits = self._now(), self.limits
         passed = min(now - self._forgiven, 1e6)
         self._forgiven = now
-        # Data that we send calls for PINGs too: peers measure the bandwidth with them.
-        earned = int(passed * limits.noise_rate) + self.frames_sent
+        # Data that we send calls for WINDOW_UPDATEs, and for PINGs too: peers measure the bandwidth with them.
+        earned = int(passed * limits.noise_rate) + 4 * self.frames_sent
         self.frames_sent = 0
         self._noise = min(limits.max_noise, self._noise + earned)
         self._resets = min(limits.max_resets, self._resets + int(passed * limits.reset_rate))
@@ -708,6 +710,7 @@ class Http2Connection(Outgoing):
         if len(payload) != 4:
             raise ProtocolFault(FRAME_SIZE_ERROR, "WINDOW_UPDATE of another size")
         more = int.from_bytes(payload, "big") & MAX_WINDOW
+        self._annoy()
         if stream_id == 0:
             if more == 0:
                 raise ProtocolFault(PROTOCOL_ERROR, "WINDOW_UPDATE by 0")
@@ -790,6 +793,12 @@ class Http2Connection(Outgoing):
                 stream.send_window += change
                 if stream.send_window > MAX_WINDOW:
                     raise ProtocolFault(FLOW_CONTROL_ERROR, "a stream's window is too large")
+        elif key == frames.HEADER_TABLE_SIZE:
+            if value < TABLE_SIZE and not self._table_gone:
+                # Our blocks use no table, but a decoder waits to hear that it has shrunk (RFC 7541 4.2). Once it is
+                # said to be empty there is nothing more to say.
+                self._table_gone = True
+                self._prefix = EMPTY_TABLE
         elif key == frames.MAX_FRAME_SIZE:
             if not 16384 <= value <= 16777215:
                 raise ProtocolFault(PROTOCOL_ERROR, "MAX_FRAME_SIZE out of range")
@@ -804,6 +813,7 @@ class Http2Connection(Outgoing):
             raise ProtocolFault(PROTOCOL_ERROR, "GOAWAY on a stream")
         if len(payload) < 8:
             raise ProtocolFault(FRAME_SIZE_ERROR, "GOAWAY of another size")
+        self._annoy()
         last = int.from_bytes(payload[:4], "big") & MAX_STREAM_ID
         if self.goaway_last is not None and last > self.goaway_last:
             raise ProtocolFault(PROTOCOL_ERROR, "GOAWAY with a higher stream id")

@@ -32,6 +32,9 @@ TABLE_SIZE = 4096
 #: How much longer than the limit a header list may grow before the block is given up.
 _BOMB = 4
 
+#: A dynamic table size update to nothing.
+EMPTY_TABLE = b"\x20"
+
 #: Fields which no intermediary may put into a table (RFC 7541 7.1.3).
 _SENSITIVE = frozenset((b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"))
 

@@ -15,6 +15,7 @@ from microd.txgrpc.frames import PROTOCOL_ERROR, StreamFault
 from microd.txgrpc.headerblock import Field
 
 _valid_name: Callable[[bytes], object] = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
+_valid_method: Callable[[bytes], object] = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-zA-Z]+").fullmatch
 _bad_value: Callable[[bytes], object] = re.compile(rb"[\x00\r\n]|^[ \t]|[ \t]\Z").search
 
 #: Fields which only HTTP/1 may carry (RFC 9113 8.2.2).
@@ -99,11 +100,13 @@ class RequestHead:
             # RFC 9113 8.5: a CONNECT without these three is well-formed, and nothing that we do.
             if b":scheme" in pseudo or b":path" in pseudo or b":authority" not in pseudo:
                 raise malformed("invalid CONNECT")
-        elif not method or not pseudo.get(b":scheme") or not pseudo.get(b":path"):
+        elif (
+            not method or not _valid_method(method) or not pseudo.get(b":scheme") or not pseudo.get(b":path")
+        ):
             raise malformed("a pseudo-header field is missing")
         authority = pseudo.get(b":authority", b"")
         host = first.get(b"host")
-        if host is not None and authority and host != authority:
+        if host is not None and authority and host.lower() != authority.lower():
             raise malformed("host and :authority differ")
         if b"@" in authority:
             raise malformed("user information in :authority")

@@ -120,7 +120,7 @@ def _deliver(connection: Http2Connection, stream: Stream, data: bytes | bytearra
             stream.held += grown
             connection.buffered += grown
         at = at_next
-        stream.unread += len(message)
+        stream.unread += len(message) + 5
         stream.message_received(message, False)
         if stream.state == CLOSED:
             return end

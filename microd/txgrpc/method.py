@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from microd.txgrpc.status import RpcError, StatusCode
 
 Kind = Literal["unary_unary", "unary_stream", "stream_unary", "stream_stream"]
 Deserialize = Callable[[bytes], Any] | None
@@ -59,3 +61,14 @@ def stream_stream(
 ) -> Method:
     """Many of both: C{async def handler(requests, call): yield reply}."""
     return Method("stream_stream", handler, deserialize, serialize)
+
+
+def unknown(path: str, methods: Mapping[str, Method]) -> RpcError:
+    """The answer to a path that nothing serves."""
+    parts = path.split("/")
+    if len(parts) != 3 or parts[0]:
+        return RpcError(StatusCode.INVALID_ARGUMENT, f'malformed method name: "{path}"')
+    struct = parts[1].rpartition(".")[2]
+    if any(known.split("/")[1] == parts[1] for known in methods if known.count("/") == 2):
+        return RpcError(StatusCode.UNIMPLEMENTED, f"unknown service {struct}.{parts[2]}")
+    return RpcError(StatusCode.UNIMPLEMENTED, f"unknown service {struct}")

@@ -47,6 +47,7 @@ class Outgoing:
         "_blocked",
         "_ours_reset",
         "_out",
+        "_prefix",
         "busy",
         "frames_sent",
         "limits",
@@ -72,6 +73,7 @@ class Outgoing:
         self.on_idle: Callable[[], None] | None = None
         self._out: list[bytes | memoryview] = []
         self._blocked: dict[Stream, None] = {}
+        self._prefix = b""
         self._ours_reset: dict[int, None] = {}
 
     def data_to_send(self) -> bytes:
@@ -95,6 +97,9 @@ class Outgoing:
         self._sent()
 
     def _put_headers(self, stream_id: int, block: bytes, flags: int) -> None:
+        if self._prefix:
+            block = self._prefix + block
+            self._prefix = b""
         size, most = len(block), self.peer_max_frame
         if size <= most:
             self._out += (_HEAD(size >> 8, size & 255, HEADERS, flags | END_HEADERS, stream_id), block)
@@ -149,6 +154,7 @@ class Outgoing:
             or size > self.peer_max_frame
             or len(head) > self.peer_max_frame
             or self.paused
+            or self._prefix
         ):
             self._put_headers(stream.id, head, 0)
             self.send_data(stream, PREFIX.pack(0, size - 5) + message)

@@ -11,8 +11,9 @@ from twisted.python.failure import Failure
 from microd.txgrpc import replies
 from microd.txgrpc.call import ServerCall
 from microd.txgrpc.connection import Http2Connection
+from microd.txgrpc.frames import NO_ERROR, PROTOCOL_ERROR
 from microd.txgrpc.heads import RequestHead
-from microd.txgrpc.method import Method
+from microd.txgrpc.method import Method, unknown
 from microd.txgrpc.shell import Shell
 from microd.txgrpc.status import RpcError, StatusCode
 from microd.txgrpc.stream import Stream
@@ -28,17 +29,18 @@ _PATIENCE = 1 << 20
 class Refusal(Stream):
     """A stream that is answered with a header block, whatever comes on it."""
 
-    __slots__ = ("_block",)
+    __slots__ = ("_block", "_error")
 
-    def __init__(self, connection: Http2Connection, block: bytes) -> None:
+    def __init__(self, connection: Http2Connection, block: bytes, error: int = NO_ERROR) -> None:
         super().__init__(connection)
         self._block = block
+        self._error = error
 
     def opened(self) -> None:
         self.connection.send_headers(self, self._block, end=True)
 
     def ended(self) -> None:
-        self.connection.reset(self, 0)
+        self.connection.reset(self, self._error)
 
 
 class ServerProtocol(Shell):
@@ -138,7 +140,11 @@ class ServerProtocol(Shell):
             route = head.route = self._route(head)
         if type(route) is Method:
             return ServerCall(self, head, route)
-        return self._fall_back(head) if route is None else Refusal(connection, route)
+        if route is None:
+            return self._fall_back(head)
+        # A path that is not absolute is malformed (RFC 9113 8.3.1); the clients of the reference that send one know
+        # the answer by its text, and RFC 9113 8.1.1 allows an answer before the stream error.
+        return Refusal(connection, route, NO_ERROR if head.path[:1] == "/" else PROTOCOL_ERROR)
 
     def _route(self, head: RequestHead) -> Method | bytes | None:
         """The method for a request, or the refusal that it gets, or None where the fallback decides each time."""
@@ -151,6 +157,9 @@ class ServerProtocol(Shell):
         if head.encoding is not None and head.encoding not in ("gzip", "deflate"):
             text = f"grpc-encoding {head.encoding} is not supported"
             return replies.failure(head, StatusCode.UNIMPLEMENTED, text) + replies.ACCEPT
+        if head.path[:1] != "/":
+            error = unknown(head.path, {})
+            return replies.failure(head, error.code, error.message)
         return self.server.methods.get(head.path)
 
     def _fall_back(self, head: RequestHead) -> Stream:

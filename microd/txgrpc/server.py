@@ -17,9 +17,8 @@ from zope.interface import implementer
 from microd.txgrpc.call import ServerCall
 from microd.txgrpc.deadlines import Deadlines
 from microd.txgrpc.limits import DEFAULT, Keepalive, Limits
-from microd.txgrpc.method import Method
+from microd.txgrpc.method import Method, unknown
 from microd.txgrpc.protocol import ServerProtocol
-from microd.txgrpc.status import RpcError, StatusCode
 
 Fallback = Callable[[ServerCall], Method]
 
@@ -138,14 +137,3 @@ class GrpcServer:
     def _abort(self) -> None:
         for protocol in list(self._protocols):
             protocol.abort()
-
-
-def unknown(path: str, methods: Mapping[str, Method]) -> RpcError:
-    """The answer to a path that nothing serves."""
-    parts = path.split("/")
-    if len(parts) != 3 or parts[0]:
-        return RpcError(StatusCode.INVALID_ARGUMENT, f'malformed method name: "{path}"')
-    struct = parts[1].rpartition(".")[2]
-    if any(known.split("/")[1] == parts[1] for known in methods if known.count("/") == 2):
-        return RpcError(StatusCode.UNIMPLEMENTED, f"unknown service {struct}.{parts[2]}")
-    return RpcError(StatusCode.UNIMPLEMENTED, f"unknown service {struct}")

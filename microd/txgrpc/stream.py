@@ -24,7 +24,7 @@ class Stream:
     @ivar outbox: what waits for a window, in order; None when nothing does.
     @ivar last_block: trailers (a header block) which wait behind the outbox.
     @ivar partial: an incomplete message; C{need} is how long it must be before it is worth a look.
-    @ivar unread: bytes of messages delivered and not yet C{consumed}.
+    @ivar unread: bytes of messages delivered and not yet C{consumed}, with their prefixes.
     @ivar held: bytes received and not yet consumed, whole or in part.
     @ivar debt: bytes received for which the sender's window was not reopened.
     @ivar credit: bytes by which it will be, once they are worth a frame.
@@ -79,8 +79,8 @@ class Stream:
 
     def consumed(self, size: int) -> None:
         """The reader took a message of C{size} bytes: let the sender send more."""
-        self.unread -= size
-        self.connection.reopen(self, size)
+        self.unread -= size + 5
+        self.connection.reopen(self, size + 5)
 
     # What the connection tells.
 
