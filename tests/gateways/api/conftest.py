@@ -234,6 +234,6 @@ def caught() -> Iterator[list[Any]]:
         if "log_failure" in event:
             events.append(event)
 
-    globalLogPublisher.addObserver(keep)  # type: ignore[arg-type]
+    globalLogPublisher.addObserver(keep)
     yield events
-    globalLogPublisher.removeObserver(keep)  # type: ignore[arg-type]
+    globalLogPublisher.removeObserver(keep)
