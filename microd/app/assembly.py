@@ -44,6 +44,10 @@ from microd.services.store import rpc as store_rpc
 from microd.services.store.backends.sqlite import SqliteStore
 from microd.txgrpc import Limits
 from microd.txgrpc.endpoints import server_endpoint
+from microd.txgrpc.health import SERVICE as HEALTH
+from microd.txgrpc.health import SERVING, Health
+from microd.txgrpc.reflection import Reflection, service_names
+from microd.wire._pool import POOL
 
 #: How long the credential lasts with which a service that we started gets its tokens (spec micro-v3-server 1.2).
 _CREDENTIAL = 365 * 86400.0
@@ -174,6 +178,11 @@ class _Assembly:
         return self._grpc("proxy", wanted.address, wanted.max_message, Gate(self._auth))
 
     def _grpc(self, name: str, address: str, max_message: int, gate: Gate) -> Listener:
+        paths = [endpoint.path for endpoint in self._endpoints]
+        health = Health()
+        reflection = Reflection(lambda: {*service_names(paths), HEALTH}, [POOL])
+        for service in service_names(paths):
+            health.set(service, SERVING)
         server = Door(
             self._endpoints,
             gate,
@@ -181,9 +190,15 @@ class _Assembly:
             self._dialer,
             clock=self._reactor,
             limits=Limits(max_message=max_message),
+            extra={**health.methods(), **reflection.methods()},
         )
+
+        async def drain(timeout: float) -> None:
+            health.close()
+            await server.drain(timeout)
+
         endpoint = server_endpoint(self._reactor, endpoint_string(address))
-        return self._listener(name, endpoint, server, address, server.drain)
+        return self._listener(name, endpoint, server, address, drain)
 
     def _api(self) -> Listener:
         wanted = self._settings.api
