@@ -35,6 +35,8 @@ def main() -> None:
     pairs = pairs_from(sys.argv[1:])
     with tempfile.TemporaryDirectory() as folder:
         platform = Platform(Path(folder) / "home")
+        # As installed: compiled once, not at every start.
+        platform.env.pop("PYTHONDONTWRITEBYTECODE", None)
         try:
             platform.start()
             # The first call logs in and stores the token; both have then been compiled and read once.
