@@ -36,7 +36,7 @@ class GrpcioConversation:
         self._requests: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self._single = rpc.kind == "stream_unary"
         first = request if rpc.kind == "unary_stream" else self._feed()
-        made = client.callable(rpc)
+        made = client.callable(rpc, options)
         arguments = client.arguments(options)
         self._call = made.future(first, **arguments) if self._single else made(first, **arguments)
 
@@ -85,12 +85,14 @@ class GrpcioClient:
     picks_compression = False
 
     def __init__(self, target: str, metadata: Pairs) -> None:
-        self._channel = grpc.insecure_channel(target, OPTIONS)
+        self._plain = grpc.insecure_channel(target, OPTIONS)
+        # A channel for those that compress, since future() forgets what a single call asks for.
+        self._packed = grpc.insecure_channel(target, OPTIONS, compression=grpc.Compression.Gzip)
         self._metadata = tuple(metadata)
 
-    def callable(self, rpc: Rpc) -> grpc.UnaryUnaryMultiCallable:
+    def callable(self, rpc: Rpc, options: CallOptions) -> grpc.UnaryUnaryMultiCallable:
         """grpcio's callable for a method."""
-        make = getattr(self._channel, rpc.kind)
+        make = getattr(self._packed if options.compress else self._plain, rpc.kind)
         return make(rpc.path, rpc.request.SerializeToString, rpc.reply.FromString)
 
     def arguments(self, options: CallOptions) -> dict[str, object]:
@@ -98,13 +100,12 @@ class GrpcioClient:
         return {
             "metadata": (*self._metadata, *options.metadata),
             "timeout": options.timeout or PATIENCE,
-            "compression": grpc.Compression.Gzip if options.compress else grpc.Compression.NoCompression,
         }
 
     async def call(self, rpc: Rpc, request: Message, options: CallOptions) -> Ending:
         """Make a unary call."""
         try:
-            reply, call = self.callable(rpc).with_call(request, **self.arguments(options))
+            reply, call = self.callable(rpc, options).with_call(request, **self.arguments(options))
         except grpc.RpcError as error:
             return ending_of(error)
         return ending_of(call, reply)

@@ -1,0 +1,502 @@
+"""A gRPC client for scripts and command lines: it waits, and needs neither Twisted nor threads.
+
+::
+
+    with BlockingChannel("127.0.0.1:8081") as channel:
+        hello = channel.unary_unary("/greeter.Greeter/Hello", HelloRequest.SerializeToString, HelloReply.FromString)
+        reply = hello(HelloRequest(name="Ada"), timeout=5)
+
+        for line in channel.unary_stream("/runtime.Runtime/Logs")(request): ...
+
+        with channel.stream_stream("/chat.Chat/Talk")() as call:        # leaving the block early cancels the call
+            call.write(b"...")
+            call.done_writing()
+            for reply in call: ...
+
+The same connection and the same errors as L{microd.txgrpc.Channel}; started quickly, hence imports that come late. A channel, with all its
+calls, belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from microd.txgrpc import messages, requests, verdicts
+from microd.txgrpc.frames import CANCEL, NO_ERROR
+from microd.txgrpc.heads import ResponseHead
+from microd.txgrpc.limits import DEFAULT, Limits
+from microd.txgrpc.metadata import EMPTY, Metadata
+from microd.txgrpc.sockets import Target, Wire
+from microd.txgrpc.status import MetadataLike, RpcError, StatusCode
+from microd.txgrpc.stream import LOCAL, Stream
+
+Serialize = Callable[[Any], bytes] | None
+Deserialize = Callable[[bytes], Any] | None
+
+#: How much a writer may leave for the kernel before it waits.
+_AHEAD = 1 << 18
+
+
+class BlockingChannel:
+    """Calls to the server at one address: C{host:port}, C{unix:path}, C{tls:host:port}.
+
+    It connects with the first call, and again when the connection is gone.
+
+    @param tls: whether to speak TLS. True trusts the system's authorities, a path those in a PEM file; an
+        C{ssl.SSLContext} is used as it is (ALPN must be set to C{h2}).
+    @param connect_timeout: seconds for connecting, the server's first words included.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        tls: Any = False,
+        *,
+        authority: str = "",
+        limits: Limits = DEFAULT,
+        connect_timeout: float = 5.0,
+    ) -> None:
+        self.limits = limits
+        self._target = Target(target)
+        self._tls = tls
+        self._connect_timeout = connect_timeout
+        self.scheme = "https" if tls or self._target.secure else "http"
+        self.authority = authority or ("localhost" if self._target.path else self._target.text)
+        self._wire: Wire | None = None
+        self._old: list[Wire] = []
+        self._closed = False
+
+    def unary_unary(
+        self, path: str, serialize: Serialize = None, deserialize: Deserialize = None
+    ) -> UnaryUnary:
+        """One request, one reply."""
+        return UnaryUnary(self, path, serialize, deserialize)
+
+    def unary_stream(
+        self, path: str, serialize: Serialize = None, deserialize: Deserialize = None
+    ) -> UnaryStream:
+        """One request, many replies."""
+        return UnaryStream(self, path, serialize, deserialize)
+
+    def stream_unary(
+        self, path: str, serialize: Serialize = None, deserialize: Deserialize = None
+    ) -> StreamUnary:
+        """Many requests, one reply."""
+        return StreamUnary(self, path, serialize, deserialize)
+
+    def stream_stream(
+        self, path: str, serialize: Serialize = None, deserialize: Deserialize = None
+    ) -> StreamStream:
+        """Many of both."""
+        return StreamStream(self, path, serialize, deserialize)
+
+    def wire(self, timeout: float | None) -> Wire:
+        """A connection on which a call can be opened.
+
+        @raise RpcError: there is none to be had.
+        """
+        if self._closed:
+            raise RpcError(StatusCode.UNAVAILABLE, "the channel is closed", delivered=False)
+        for old in [old for old in self._old if not old.connection.streams]:
+            self._old.remove(old)
+            old.close()
+        wire = self._wire
+        if wire is not None:
+            # The server may have gone since; better to learn it before the call than by it.
+            wire.push()
+            if wire.connection.exhausted:
+                self._retire(wire)
+                wire = None
+        if wire is None:
+            patience = self._connect_timeout if timeout is None else min(timeout, self._connect_timeout)
+            wire = self._wire = Wire(self._target, self._tls, self.limits, patience)
+        return wire
+
+    def _retire(self, wire: Wire) -> None:
+        if wire.connection.streams:
+            self._old.append(wire)
+        else:
+            wire.close()
+
+    def close(self) -> None:
+        """Hang up; calls under way end as UNAVAILABLE."""
+        self._closed = True
+        if self._wire is not None:
+            self._old.append(self._wire)
+            self._wire = None
+        while self._old:
+            self._old.pop().close()
+
+    def __enter__(self) -> BlockingChannel:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+class BlockingCall(Stream):
+    """A call under way: iterate over it for the replies.
+
+    @ivar compress: whether what is written next is compressed; only in a call that was begun with it.
+    """
+
+    __slots__ = (
+        "_deserialize",
+        "_error",
+        "_expires",
+        "_head",
+        "_inbox",
+        "_limits",
+        "_over",
+        "_requests",
+        "_serialize",
+        "_trailers",
+        "_wire",
+        "compress",
+    )
+
+    def __init__(self, wire: Wire, limits: Limits, serialize: Serialize, deserialize: Deserialize) -> None:
+        super().__init__(wire.connection)
+        self._wire = wire
+        self._limits = limits
+        self._serialize = serialize
+        self._deserialize = deserialize
+        self._inbox: deque[bytes] = deque()
+        self._error: RpcError | None = None
+        self._expires: float | None = None
+        self._head: ResponseHead | None = None
+        self._over = False
+        self._requests: Iterator[Any] | None = None
+        self._trailers: ResponseHead | None = None
+        self.compress = False
+
+    # What the connection tells.
+
+    def head_received(self, head: ResponseHead) -> None:
+        self._head = head
+        error = verdicts.of_head(head)
+        if error is not None:
+            self._end(error)
+
+    def message_received(self, message: bytes, last: bool) -> None:
+        if not self._over:
+            if last:
+                self.unread += len(message)
+            self._inbox.append(message)
+            if last:
+                self.half_closed()
+
+    def half_closed(self) -> None:
+        self._end(RpcError(StatusCode.INTERNAL, "the server ended the call without trailers"))
+
+    def trailers_received(self, head: ResponseHead) -> None:
+        if self.partial is not None:
+            self._end(RpcError(StatusCode.INTERNAL, "the answer ended within a message"))
+            return
+        self._trailers = head
+        self._error = verdicts.of_trailers(head, self._head)
+        self._over = True
+
+    def message_refused(self, code: int, text: str) -> None:
+        self._end(RpcError(code, text))
+
+    def was_reset(self, error: int, text: str, delivered: bool) -> None:
+        if not self._over:
+            self._error = verdicts.of_reset(error, text, delivered, self.connection.lost)
+            self._over = True
+
+    def _end(self, error: RpcError) -> None:
+        """End with our own verdict, and tell the server that nobody listens."""
+        if not self._over:
+            self._error = error
+            self._over = True
+            self.connection.reset(self, NO_ERROR if self.state & 2 else CANCEL)
+
+    # Beginning and waiting.
+
+    def begin(self, block: bytes, first: bytes, whole: bool, expires: float | None) -> None:
+        """Open the stream."""
+        self._expires = expires
+        if expires is not None:
+            left = expires - time.monotonic()
+            if left <= 0:
+                self._over = True
+                self._error = _too_late(delivered=False)
+                return
+            block += requests.timeout(left)
+        self.connection.open(self, block, first, end=whole)
+        self._wire.push()
+
+    def feed(self, given: Iterable[Any]) -> None:
+        """Take the requests from C{given}: one is asked for whenever a reply is waited for and there is none."""
+        self._requests = iter(given)
+
+    def wait(self) -> None:
+        """Wait for anything to happen to this call, but not past its deadline."""
+        if self._expires is not None and time.monotonic() >= self._expires:
+            self._end(_too_late(delivered=None))
+            self._wire.push()
+        else:
+            self._wire.exchange(self._expires)
+
+    def finish(self) -> None:
+        """Wait until the call is over, sending what requests there are.
+
+        @raise RpcError: it did not end with OK.
+        """
+        while not self._over:
+            if not self._fed():
+                self.wait()
+        if self._error is not None:
+            raise self._error
+
+    def _fed(self) -> bool:
+        """Send the next of the requests given, if there are any; what came meanwhile is taken in."""
+        given = self._requests
+        if given is None:
+            return False
+        try:
+            request = next(given)
+        except StopIteration:
+            self._requests = None
+            self.done_writing()
+        except BaseException:
+            self.cancel()
+            raise
+        else:
+            if not self._over:
+                self._write(request)
+        return True
+
+    # Reading.
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        """The next reply; waits for it.
+
+        @raise RpcError: the call ended, and not with OK.
+        """
+        while not self._inbox:
+            if self._over:
+                if self._error is not None:
+                    raise self._error
+                raise StopIteration
+            if not self._fed():
+                self.wait()
+        message = self._inbox.popleft()
+        if self._over:
+            self.unread -= len(message)
+        else:
+            self.consumed(len(message))
+        if self._deserialize is None:
+            return message
+        try:
+            return self._deserialize(message)
+        except Exception as error:
+            self.cancel()
+            raise RpcError(StatusCode.INTERNAL, f"the reply cannot be read: {error}") from error
+
+    def initial_metadata(self) -> Metadata:
+        """What the server sent before its first reply."""
+        while self._head is None and not self._over:
+            if not self._fed():
+                self.wait()
+        if self._head is None and self._error is not None and not self._error.answered:
+            raise self._error
+        return EMPTY if self._head is None else self._head.metadata
+
+    def trailing_metadata(self) -> Metadata:
+        """What the server sent with the status, once the call is over; replies are kept until they are read.
+
+        @raise RpcError: the call did not end with OK.
+        """
+        self.finish()
+        return EMPTY if self._trailers is None else self._trailers.metadata
+
+    # Writing.
+
+    def write(self, message: Any) -> None:
+        """Send one more request, waiting while the server does not keep up.
+
+        @raise RpcError: the call is over; why.
+        """
+        if self._over:
+            raise self._error or RpcError(StatusCode.CANCELLED, "the server has ended the call")
+        self._write(message)
+
+    def _write(self, message: Any) -> None:
+        data = framed(message, self._serialize, self._limits, self.compress)
+        self.connection.send_data(self, data)
+        self._wire.push()
+        while not self._over and (self.outbox is not None or self._wire.backlog > _AHEAD):
+            self.wait()
+
+    def done_writing(self) -> None:
+        """There are no more requests."""
+        if not self._over and not self.state & LOCAL and self.last_block is None:
+            self.connection.send_data(self, b"", end=True)
+            self._wire.push()
+
+    # Ending.
+
+    def cancel(self) -> None:
+        """Have no more interest in the call."""
+        if not self._over:
+            self._end(RpcError(StatusCode.CANCELLED, "the call was cancelled"))
+            self._inbox.clear()
+            self._wire.push()
+
+    def __enter__(self) -> BlockingCall:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.cancel()
+
+
+def _too_late(*, delivered: bool | None) -> RpcError:
+    return RpcError(StatusCode.DEADLINE_EXCEEDED, "the deadline has passed", delivered=delivered)
+
+
+def framed(message: Any, serialize: Serialize, limits: Limits, compress: bool) -> bytes:
+    """A message as it travels.
+
+    @raise RpcError: it is larger than the limit.
+    """
+    data = message if serialize is None else serialize(message)
+    if len(data) > limits.max_message:
+        bad = messages.too_large(len(data), limits.max_message)
+        raise RpcError(bad.code, bad.text, delivered=False)
+    return messages.frame_compressed(data) if compress else messages.frame_message(data)
+
+
+class _Callable:
+    """A method of the server."""
+
+    __slots__ = ("_channel", "_deserialize", "_path", "_serialize")
+
+    def __init__(
+        self, channel: BlockingChannel, path: str, serialize: Serialize, deserialize: Deserialize
+    ) -> None:
+        self._channel = channel
+        self._path = path
+        self._serialize = serialize
+        self._deserialize = deserialize
+
+    def _begin(
+        self,
+        request: Any,
+        whole: bool,
+        timeout: float | None,
+        metadata: MetadataLike | None,
+        compress: bool,
+        content_type: str | None,
+    ) -> BlockingCall:
+        """Open a call: with its one request, or, if that is not the C{whole}, with none yet."""
+        channel = self._channel
+        expires = None if timeout is None else time.monotonic() + timeout
+        block = requests.block(
+            channel.scheme, channel.authority, self._path, metadata, content_type, compress=compress
+        )
+        first = framed(request, self._serialize, channel.limits, compress) if whole else b""
+        call = BlockingCall(channel.wire(timeout), channel.limits, self._serialize, self._deserialize)
+        call.compress = compress
+        call.begin(block, first, whole, expires)
+        return call
+
+
+def _only(call: BlockingCall) -> Any:
+    """The one reply of a call.
+
+    @raise RpcError: it did not end with OK, or there were more or none.
+    """
+    with call:
+        replies = []
+        for reply in call:
+            replies.append(reply)
+            if len(replies) > 1:
+                break
+    if len(replies) != 1:
+        raise RpcError(StatusCode.INTERNAL, "the method gives one reply, and there were none, or more")
+    return replies[0]
+
+
+class UnaryUnary(_Callable):
+    """One request, one reply."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        request: Any,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        compress: bool = False,
+        content_type: str | None = None,
+    ) -> Any:
+        """Call and wait; the timeout is in seconds."""
+        return _only(self._begin(request, True, timeout, metadata, compress, content_type))
+
+
+class UnaryStream(_Callable):
+    """One request, many replies."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        request: Any,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        compress: bool = False,
+        content_type: str | None = None,
+    ) -> BlockingCall:
+        """Call; iterate over what is returned."""
+        return self._begin(request, True, timeout, metadata, compress, content_type)
+
+
+class StreamUnary(_Callable):
+    """Many requests, one reply."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        given: Iterable[Any],
+        *,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        compress: bool = False,
+        content_type: str | None = None,
+    ) -> Any:
+        """Call with the requests given and wait."""
+        call = self._begin(None, False, timeout, metadata, compress, content_type)
+        call.feed(given)
+        return _only(call)
+
+
+class StreamStream(_Callable):
+    """Many of both."""
+
+    __slots__ = ()
+
+    def __call__(
+        self,
+        given: Iterable[Any] | None = None,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        compress: bool = False,
+        content_type: str | None = None,
+    ) -> BlockingCall:
+        """Call with the requests given, or write them to what is returned; iterate over it for the replies."""
+        call = self._begin(None, False, timeout, metadata, compress, content_type)
+        if given is not None:
+            call.feed(given)
+        return call
