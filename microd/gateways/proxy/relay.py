@@ -28,11 +28,11 @@ from microd.services.registry.model import Node
 from microd.txgrpc import Method, RpcError, StatusCode, replies
 from microd.txgrpc.call import ServerCall
 from microd.txgrpc.clientcall import Outbound
-from microd.txgrpc.frames import NO_ERROR
+from microd.txgrpc.frames import NO_ERROR, PREFIX
 from microd.txgrpc.headerblock import encode_fields
 from microd.txgrpc.heads import RequestHead, ResponseHead
 from microd.txgrpc.messages import frame_message
-from microd.txgrpc.stream import LOCAL
+from microd.txgrpc.stream import CLOSED, LOCAL
 
 if TYPE_CHECKING:
     from microd.services.network.dialer import Dialer
@@ -57,7 +57,7 @@ class Relayed(ServerCall):
 
     @ivar _kept: what was sent of the request, for another node; None when that is too much or too late.
     @ivar _held: messages which wait until the node can take them.
-    @ivar _unpaid: bytes of requests which the client is told about once the node has taken them.
+    @ivar _unpaid: bytes of requests, prefixes and all, which the client is told about once the node has taken them.
     @ivar _only: the first reply, until it is known what comes after it.
     @ivar _extra: the node's own headers, for ours.
     """
@@ -104,6 +104,13 @@ class Relayed(ServerCall):
 
     # What the client sends.
 
+    def opened(self) -> None:
+        protocol = self._protocol
+        timeout = self._head.timeout
+        if timeout is not None:
+            self.expires = protocol.arrived + timeout
+        protocol.fresh.append(self)
+
     def message_received(self, message: bytes, last: bool) -> None:
         if self._done:
             return
@@ -111,7 +118,7 @@ class Relayed(ServerCall):
         if last:
             self._whole = True
         else:
-            self._unpaid += len(message)
+            self._unpaid += len(framed)
         onward = self._onward
         if onward is None or not onward.is_open:
             self._held.append(framed)
@@ -140,7 +147,7 @@ class Relayed(ServerCall):
         """The node has taken all that was sent: let the client send more."""
         if self._unpaid:
             unpaid, self._unpaid = self._unpaid, 0
-            self.consumed(unpaid)
+            self.consumed(unpaid - PREFIX.size)
 
     def _keep(self, framed: bytes) -> None:
         kept = self._kept
@@ -316,7 +323,7 @@ class Onward(Outbound):
 
     def message_received(self, message: bytes, last: bool) -> None:
         if not last:
-            self._unpaid += len(message)
+            self._unpaid += len(message) + PREFIX.size
         if self._call.replied(message, self):
             self.pay()
         if last:
@@ -326,7 +333,7 @@ class Onward(Outbound):
         if self.partial is not None or head.grpc_status is None or head.grpc_status < 0:
             super().trailers_received(head)
             return
-        if not self.state & LOCAL:
+        if self.state != CLOSED:
             # It does not want the rest of the request.
             self.connection.reset(self, NO_ERROR)
         self._over()
@@ -336,7 +343,7 @@ class Onward(Outbound):
         """The client has taken all replies: let the node send more."""
         if self._unpaid and not self.over:
             unpaid, self._unpaid = self._unpaid, 0
-            self.consumed(unpaid)
+            self.consumed(unpaid - PREFIX.size)
 
     def writable(self) -> None:
         self._call.pay()
