@@ -68,10 +68,13 @@ def refused(status: int, message: str, *, logged_in: bool) -> CommandFailed:
     return CommandFailed(detail or error.id or f"The call failed with status {code}", REFUSED)
 
 
-def unreachable(address: object, local: bool) -> Unreachable:
-    """Nobody answers at C{address}."""
-    remedy = "Start it with `micro server`." if local else "See `micro env`."
-    return Unreachable(f"Failed to connect to micro server at {address}", remedy=remedy)
+def unreachable(address: object, why: str, remedy: str) -> Unreachable:
+    """Nobody answers at C{address}, or not as a server does.
+
+    @param why: as the connection tells it; that nothing listens there goes without saying.
+    """
+    told = "" if why.startswith("nothing listens") else f": {why}"
+    return Unreachable(f"Failed to connect to micro server at {address}{told}", remedy=remedy)
 
 
 def broken(address: object) -> CommandFailed:

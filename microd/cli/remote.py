@@ -63,16 +63,16 @@ class Remote:
     """The proxy door of one environment, as one account.
 
     @param connect: opens a connection to an address; it is used when the first call is made.
-    @param local: whether the address is this user's own daemon's, for the sentence that helps.
+    @param remedy: the sentence that helps where nobody answers.
     """
 
     def __init__(
-        self, address: Address, connect: Callable[[Address], IChannel], bearer: Bearer, *, local: bool
+        self, address: Address, connect: Callable[[Address], IChannel], bearer: Bearer, *, remedy: str = ""
     ) -> None:
         self.address = address
         self._connect = connect
         self._bearer = bearer
-        self._local = local
+        self._remedy = remedy
         self._channel: IChannel | None = None
         self._logged_in = False
 
@@ -181,7 +181,9 @@ class Remote:
     def _failure(self, error: RpcError) -> CommandFailed:
         if error.answered or error.code not in (StatusCode.UNAVAILABLE, StatusCode.CANCELLED):
             return refused(error.code, error.message, logged_in=self._logged_in)
-        return unreachable(self.address, self._local) if error.undelivered else broken(self.address)
+        if error.undelivered:
+            return unreachable(self.address, error.message, self._remedy)
+        return broken(self.address)
 
 
 def _metadata(token: str, namespace: str = DEFAULT_NAMESPACE) -> list[tuple[str, str]]:

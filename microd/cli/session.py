@@ -169,10 +169,11 @@ class Session:
 
     def node(self, text: str) -> Remote:
         """One node of a service, past the server. Our token is made for the server, and is not shown to it."""
-        return Remote(address_from(text), self._channel, Nobody(), local=False)
+        return Remote(address_from(text), self._channel, Nobody())
 
     def _remote(self, bearer: Credentials | Nobody) -> Remote:
-        return Remote(self.address, self._channel, bearer, local=self.environment.name == LOCAL)
+        remedy = "Start it with `micro server`." if self.environment.name == LOCAL else "See `micro env`."
+        return Remote(self.address, self._channel, bearer, remedy=remedy)
 
     def _channel(self, address: Address) -> IChannel:
         if address not in self._channels:

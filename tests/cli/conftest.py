@@ -52,6 +52,7 @@ class Daemon:
         self.calls: list[Call] = []
         self.connected: list[Address] = []
         self.up = True
+        self.why_down = "nothing listens there"
 
     def answers(self, path: str, reply: Any) -> None:
         """Answer every call of C{path} with the same."""
@@ -95,7 +96,7 @@ class Daemon:
 
     def _reply(self, path: str, body: bytes, options: Mapping[str, Any]) -> Any:
         if not self.up:
-            raise RpcError(StatusCode.UNAVAILABLE, "connection refused", delivered=False)
+            raise RpcError(StatusCode.UNAVAILABLE, self.why_down, delivered=False)
         call = Call(
             path, body, dict(options.get("metadata", ())), options.get("timeout"), options.get("content_type")
         )

@@ -206,6 +206,15 @@ def test_down(user: User, daemon: Daemon, services: None) -> None:
     assert got.err == ("Failed to connect to micro server at 127.0.0.1:8081. Start it with `micro server`.\n")
 
 
+def test_not_a_server(user: User, daemon: Daemon, services: None) -> None:
+    """What is wrong with a connection is told, if it is more than that nobody is there."""
+    daemon.up, daemon.why_down = False, "h:1 does not speak TLS as it should"
+    user.micro("env", "add", "far", "h:1")
+    assert user.micro("services", "--env=far").err == (
+        "Failed to connect to micro server at h:1: h:1 does not speak TLS as it should. See `micro env`.\n"
+    )
+
+
 def test_secret_never_in_config(user: User, daemon: Daemon, services: None, issuer: None) -> None:
     """Neither secret nor token is in config.json."""
     user.has_a_daemon()
