@@ -134,7 +134,7 @@ async def client_compressed_streaming(client: InteropClient, *, probe: bool = Tr
 
     options = CallOptions(compress=True)
     if probe:
-        conversation = client.begin(INPUT_CALL, options)
+        conversation = client.begin(INPUT_CALL, options if client.picks_compression else PLAIN)
         await conversation.send(said_compressed(27182, True), compress=False)
         await conversation.close_sending()
         ending = await conversation.ending()

@@ -15,7 +15,7 @@ from microd.txgrpc.endpoints import server_endpoint
 async def serve(reactor: Any) -> None:
     """Serve on a free port."""
     server = GrpcServer(TestService(reactor).methods(), clock=reactor)
-    port = await server_endpoint(reactor, "tcp:0:interface=127.0.0.1").listen(server)
+    port: Any = await server_endpoint(reactor, "tcp:0:interface=127.0.0.1").listen(server)
     print(port.getHost().port, flush=True)
     await Deferred()
 

@@ -1,0 +1,23 @@
+"""What tests of several areas share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+PEERS = Path(__file__).parent / "peers"
+
+
+@pytest.fixture(scope="session")
+def interop_players() -> Mapping[str, Sequence[str]]:
+    """The commands that play gRPC's interop cases, for L{microd.testing.interop.playing.play_in_process}."""
+    ours = [sys.executable, "-m", "microd.testing.interop", "--client"]
+    return {
+        "channel": [*ours, "channel"],
+        "blocking": [*ours, "blocking"],
+        "grpcio": [sys.executable, str(PEERS / "grpcio_client.py")],
+        "grpc-js": ["node", str(PEERS / "interop_client.js")],
+    }
