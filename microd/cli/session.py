@@ -97,10 +97,14 @@ class Session:
         return Environments(self.config, str(door) if door else "")
 
     @property
+    def environment_name(self) -> str:
+        """The name of the deployment that this command is about, whether or not there is one."""
+        return self._env or self.environments.current
+
+    @property
     def environment(self) -> Environment:
         """The deployment that this command is about."""
-        environments = self.environments
-        return environments.find(self._env or environments.current)
+        return self.environments.find(self.environment_name)
 
     @property
     def namespace(self) -> str:

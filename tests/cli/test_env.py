@@ -70,6 +70,14 @@ def test_unknown(user: User) -> None:
     assert got.err == 'Env "bar" not found. See `micro env` for available environments.\n'
 
 
+def test_way_back(user: User) -> None:
+    """Where the current environment does not exist, the others are listed, and one can be chosen."""
+    user.micro("user", "config", "set", "env", "gone")
+    assert "  local" in user.micro("env").out
+    assert user.micro("env", "set", "local").code == 0
+    assert "* local" in user.micro("env").out
+
+
 def test_kept_as_the_reference_does(user: User) -> None:
     """The file has the reference's keys: a string of JSON under C{envs}, the name under C{env}."""
     user.micro("env", "add", "foo", "h:1")

@@ -75,7 +75,6 @@ def test_nobody_there(user: User, issuer: None) -> None:
 def test_own_daemon(user: User, issuer: None) -> None:
     """On the host of one's own daemon nothing is asked."""
     user.has_a_daemon()
-    user.terminal.interactive = True
     assert user.micro("login").out == "Successfully logged in.\n"
     assert user.terminal.asked == []
     assert kept(user, "ADMIN") == "of admin"

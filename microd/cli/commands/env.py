@@ -20,7 +20,7 @@ def env(context: click.Context) -> None:
 @pass_session
 def list_environments(session: Session) -> None:
     """List the environments; `*` marks the one in use."""
-    known, current = session.environments.all(), session.environment.name
+    known, current = session.environments.all(), session.environment_name
     named = max(len(each.name) for each in known) + 3
     addressed = max(len(each.address or "none") for each in known) + 4
     session.answer(
@@ -45,7 +45,7 @@ def list_environments(session: Session) -> None:
 @pass_session
 def get(session: Session) -> None:
     """Show the name of the current environment."""
-    name = session.environment.name
+    name = session.environment_name
     session.answer({"name": name}, lambda: name)
 
 

@@ -21,9 +21,9 @@ from microd.cli.tokens import Holder
 def login(session: Session, username: str, password: str) -> None:
     """Log in, and stay logged in.
 
-    On the host of your own server, nothing is asked: the admin's secret is at hand. Elsewhere user name and password
-    are asked for, or read from standard input, a line each, where that is no terminal. Who was logged in before stays
-    so if this fails.
+    On the host of your own server nothing is asked: you are its admin, unless --username says otherwise. Elsewhere
+    user name and password are asked for; or read from standard input, a line each, where that is no terminal. Who was
+    logged in before stays so if this fails.
     """
     namespace = session.namespace
     if not username and not password:
@@ -55,10 +55,6 @@ def logout(session: Session) -> None:
 
 
 def _at_hand(session: Session) -> tuple[str, str, str] | None:
-    """The admin of our own daemon, unless somebody may want to say who they are on standard input."""
-    if not session.terminal.interactive:
-        username = session.terminal.ask("Enter username: ")
-        if username:
-            return username, session.terminal.ask("Enter password: ", hidden=True), session.namespace
+    """The admin of our own daemon. Standard input is not looked at: it may be a pipe that never says anything."""
     secret = session.admin_secret()
     return (ADMIN, secret, DEFAULT_NAMESPACE) if secret else None
