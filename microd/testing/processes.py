@@ -31,6 +31,7 @@ class MemoryProcess:
     @ivar signals: the names of the signals it was sent, in order.
     @ivar descriptors: what C{childFDs} said.
     @ivar paused: whether nobody reads what it writes.
+    @ivar closed: whether nobody ever will.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class MemoryProcess:
         self.signals: list[str] = []
         self.alive = True
         self.paused = False
+        self.closed = False
 
     def says(self, data: bytes, descriptor: int = 1) -> None:
         """It writes."""
@@ -83,7 +85,10 @@ class MemoryProcess:
     def closeStdin(self) -> None:
         """It has none."""
 
-    closeStdout = closeStderr = loseConnection = closeStdin
+    closeStdout = closeStderr = closeStdin
+
+    def loseConnection(self) -> None:
+        self.closed = True
 
     def closeChildFD(self, descriptor: int) -> None:
         """Nothing is open."""

@@ -31,7 +31,8 @@ class Runtime(Service):
     """Runs services as processes of this machine.
 
     Whatever C{create}, C{update} and C{delete} have acknowledged holds over a restart: C{startService} starts again all
-    that is kept, also what had stopped by itself.
+    that is kept, also what had stopped by itself. All services run as the user of the daemon: a namespace keeps others
+    from seeing them through the platform, and is no wall between their processes.
 
     @param folder: of the daemon's data; C{sources}, C{logs} and C{venvs} are made in it.
     @param proxy: the address by which services reach the platform; asked when the first of them is started.
@@ -54,6 +55,7 @@ class Runtime(Service):
         environment: Mapping[str, str],
         limits: Limits | None = None,
     ) -> None:
+        self._folder = folder
         self._clock = clock
         self._launcher = launcher
         self._records = records
@@ -179,9 +181,13 @@ class Runtime(Service):
         records = await self._records.load()
         used = {spec.folder for each in records for spec in (each.spec, each.former) if spec is not None}
         now = self._clock.seconds()
+        for name in ("sources", "logs", "venvs"):
+            (self._folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         await self.sources.prune(used, now)
         await self._in_thread(lambda: self._venvs.prune(now))
         await self._in_thread(lambda: self._logs.prune(now, {each.spec.key for each in records}))
+        if not self.running:
+            return
         for record in records:
             self._resume(record)
         self._presence.start()
@@ -211,13 +217,15 @@ class Runtime(Service):
     async def _put(self, spec: Spec) -> None:
         with _alone(self._busy, spec.key):
             deployment = self._deployments.get(spec.key)
-            if deployment is None:
-                await self._records.save(Record(spec))
-                self._resume(Record(spec))
+            keep = deployment is not None and deployment.serves
+            record = Record(spec, deployment.serving if deployment is not None and keep else None)
+            await self._records.save(record)
+            if not self.running:
                 return
-            keep = deployment.serves
-            await self._records.save(Record(spec, deployment.serving if keep else None))
-            deployment.replace(spec, keep)
+            if deployment is None:
+                self._resume(record)
+            else:
+                deployment.replace(spec, keep)
 
     async def _delete(self, key: Key, deployment: Deployment) -> None:
         with _alone(self._busy, key):

@@ -23,6 +23,7 @@ from microd.services.runtime.model import Account, Key, Limits, Spec, Status, Vi
 from microd.services.runtime.records import StoredRecords
 from microd.services.runtime.service import Runtime
 from microd.services.store.backends.memory import MemoryStore
+from microd.services.store.model import Record
 from microd.testing.processes import MemoryProcess, MemoryProcesses
 
 T = TypeVar("T")
@@ -80,6 +81,17 @@ async def pieces(data: bytes, size: int = 1024) -> AsyncIterator[bytes]:
         yield data[at : at + size]
 
 
+class SlowStore(MemoryStore):
+    """A store whose disk takes its time, while C{gate} is set."""
+
+    gate: Deferred[None] | None = None
+
+    async def write(self, database: str, table: str, record: Record) -> None:
+        if self.gate is not None:
+            await self.gate
+        await super().write(database, table, record)
+
+
 class House:
     """A runtime and all that it stands on. C{restart} is a daemon that died and came back."""
 
@@ -89,7 +101,7 @@ class House:
         self.clock = Clock()
         self.clock.advance(1_000_000.0)
         self.processes = MemoryProcesses()
-        self.store = MemoryStore(now=self.clock.seconds)
+        self.store = SlowStore(now=self.clock.seconds)
         self.registry = Registry(self.clock)
         self.swept: list[str] = []
         self.runtime = self.build()

@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from twisted.internet.defer import CancelledError, Deferred
 
 from microd.kernel.errors import BadRequest, Conflict, NotFound
 from microd.services.registry.model import Node
-from microd.services.runtime.backends.local.processes import BURST, LINE, RATE
+from microd.services.runtime.backends.local.processes import BURST, LAST_RESORT, LINE, RATE
 from microd.services.runtime.model import Key, Limits, Spec, Status
 
-from .conftest import KEY, SECRET, House, now, settles
+from .conftest import KEY, MAIN, SECRET, House, now, settles
 
 
 def test_starting(house: House) -> None:
@@ -277,6 +278,16 @@ def test_delete_by_force(house: House) -> None:
     deleted.result()
 
 
+def test_delete_of_the_undying(house: House) -> None:
+    """When even killing does not help, the keeper is killed and nobody waits any longer than that."""
+    house.create()
+    settles(house.runtime.delete(KEY))
+    house.clock.advance(10)
+    house.clock.advance(LAST_RESORT)
+    assert house.last.signals == ["TERM", "SIGUSR1", "KILL"]
+    assert house.last.closed
+
+
 def test_delete_while_waiting(house: House) -> None:
     """A service that waits for its next attempt is deleted at once."""
     house.create()
@@ -381,6 +392,39 @@ def test_stopping_the_runtime(house: House) -> None:
     for process in house.processes.alive:
         house.crash(0, process)
     assert stopped.called
+
+
+def test_stopped_meanwhile(house: House) -> None:
+    """A service that is created while the runtime stops is kept, and started with the next daemon only."""
+    gate = house.store.gate = Deferred()
+    source = house.upload({"main.py": MAIN})
+    created = settles(house.runtime.create(Spec(KEY, source=source), "micro"))
+    assert house.runtime.stopService().called
+    gate.callback(None)
+    created.result()
+    assert house.processes.spawned == []
+    house.restart()
+    assert len(house.processes.spawned) == 1
+
+
+def test_not_yet_kept(house: House) -> None:
+    """Nothing is started, nor acknowledged, before it is kept."""
+    house.store.gate = Deferred()
+    source = house.upload({"main.py": MAIN})
+    created = settles(house.runtime.create(Spec(KEY, source=source), "micro"))
+    assert not created.done
+    assert house.processes.spawned == []
+
+
+def test_client_goes_away(house: House) -> None:
+    """A delete whose caller does not wait for it is done all the same."""
+    house.create()
+    deleting = Deferred.fromCoroutine(house.runtime.delete(KEY))
+    deleting.addErrback(lambda failure: failure.trap(CancelledError))
+    deleting.cancel()
+    house.crash(0)
+    assert now(house.runtime.read("micro")) == []
+    house.create()
 
 
 def test_settled(house: House) -> None:

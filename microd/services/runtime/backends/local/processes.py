@@ -34,6 +34,8 @@ _STREAMS = {1: "stdout", 2: "stderr"}
 BURST = 4 << 20
 RATE = 2 << 20
 LINE = 64
+#: Seconds that a keeper has for killing all below it; it takes milliseconds unless something is badly wrong.
+LAST_RESORT = 5.0
 
 
 class KeptLauncher(Launcher):
@@ -96,6 +98,7 @@ class KeptProcess(ProcessProtocol, Process):
         self._credit = float(BURST)
         self._counted = clock.seconds()
         self._resume: IDelayedCall | None = None
+        self._last_resort: IDelayedCall | None = None
         self._report = b""
         self._exit: Exit | None = None
         self._pid: int | None = None
@@ -114,6 +117,16 @@ class KeptProcess(ProcessProtocol, Process):
 
     def kill(self) -> None:
         self._signal(int(keeper.NOW))
+        if self._last_resort is None:
+            self._last_resort = self._clock.callLater(LAST_RESORT, self._give_up)
+
+    def _give_up(self) -> None:
+        """The keeper is stopped, or waits for a process that the kernel cannot end: wait for neither."""
+        self.log.error("the keeper of {pid} did not end it in time and is killed", pid=self._pid)
+        self._last_resort = None
+        self._signal("KILL")
+        cast(IProcessTransport, self.transport).loseConnection()
+        cast(IProcessTransport, self.transport).closeChildFD(keeper.REPORT)
 
     def _signal(self, signal: str | int) -> None:
         with contextlib.suppress(ProcessExitedAlready):
@@ -154,6 +167,10 @@ class KeptProcess(ProcessProtocol, Process):
         self.log.warn("a keeper ended before its program: {left} processes were killed", left=left)
 
     def processEnded(self, reason: Failure) -> None:
+        for timer in (self._resume, self._last_resort):
+            if timer is not None:
+                timer.cancel()
+        self._resume = self._last_resort = None
         outcome = self._exit
         if outcome is None:
             outcome = Exit(cause=_unreported(reason))
