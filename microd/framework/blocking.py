@@ -6,7 +6,9 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
+
+from typing_extensions import TypeVar
 
 from microd.framework.daemon import address_from, find_daemon
 from microd.framework.failures import micro_error
@@ -27,7 +29,8 @@ from microd.kernel.errors import MicroError, Unauthorized
 from microd.txgrpc.blocking import BlockingChannel
 from microd.txgrpc.status import RpcError
 
-T = TypeVar("T")
+#: What comes back, where nobody says otherwise: the JSON object.
+T = TypeVar("T", default=dict[str, Any])
 
 
 class BlockingClient:

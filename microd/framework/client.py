@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
+
+from typing_extensions import TypeVar
 
 from microd.framework.bridge import Bridge, NoBridge
 from microd.framework.context import current_call
@@ -17,7 +19,8 @@ from microd.kernel.errors import MicroError, Unauthorized
 from microd.txgrpc import Channel, RpcError
 from microd.wire import auth_pb2
 
-T = TypeVar("T")
+#: What comes back, where nobody says otherwise: the JSON object.
+T = TypeVar("T", default=dict[str, Any])
 
 #: How many tokens of callers are remembered, and for how many seconds.
 INSPECTED, INSPECTED_FOR = 1000, 60.0

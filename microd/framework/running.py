@@ -22,14 +22,13 @@ from microd.framework.bridge import AsyncioBridge, Bridge, NoBridge
 from microd.framework.client import Client
 from microd.framework.daemon import Daemon, find_daemon
 from microd.framework.identity import identity_of
-from microd.framework.link import DaemonChannel
+from microd.framework.link import DaemonChannel, DaemonEndpoint
 from microd.framework.logs import Lines, StandardLibrary, level_of
 from microd.framework.node import CannotStart, Node
 from microd.framework.schema.shapes import SchemaError
 from microd.framework.service import Service
 from microd.kernel.caller import DEFAULT_NAMESPACE
 from microd.kernel.errors import MicroError
-from microd.txgrpc.endpoints import client_endpoint
 
 
 def run(service: Service, environ: Mapping[str, str] = os.environ, out: TextIO = sys.stdout) -> None:
@@ -63,7 +62,7 @@ def node_for(
             node[0].registration.connection_lost()
 
     channel = DaemonChannel(
-        client_endpoint(reactor, daemon.address.description),
+        DaemonEndpoint(reactor, lambda: find_daemon(environ).address),
         reactor,
         lost,
         authority=daemon.address.host or "localhost",
@@ -71,7 +70,7 @@ def node_for(
     )
     client = Client(
         channel,
-        lambda: identity_of(dict(environ), service.name, namespace, daemon.admin_secret),
+        lambda: identity_of(dict(environ), service.name, namespace, find_daemon(environ).admin_secret),
         time.time,
         namespace=namespace,
         table=service.name,

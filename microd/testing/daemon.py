@@ -26,6 +26,7 @@ class FakeDaemon:
     @ivar nodes: what is registered, by node id; C{registrations} counts how often something was.
     @ivar records: the store, by database, table and key.
     @ivar calls: the path and metadata of each call, the latest last.
+    @ivar on_register: called after each registration; C{on_deregister} after the opposite.
     @ivar services: who answers for a service, by its name.
     """
 
@@ -37,6 +38,8 @@ class FakeDaemon:
         self.records: dict[tuple[str, str, str], store_pb2.Record] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.services: dict[str, GrpcServer] = {}
+        self.on_register: Callable[[], None] = _nothing
+        self.on_deregister: Callable[[], None] = _nothing
         self._tokens: dict[str, tuple[str, str]] = {}
         self._channels: dict[str, Channel] = {}
         self._serve()
@@ -136,12 +139,14 @@ class FakeDaemon:
         self.registrations += 1
         for node in request.nodes:
             self.nodes[node.id] = request
+        self.on_register()
         return registry_pb2.EmptyResponse()
 
     def _deregister(self, request: registry_pb2.Service, asker: str) -> Message:
         _require(asker)
         for node in request.nodes:
             self.nodes.pop(node.id, None)
+        self.on_deregister()
         return registry_pb2.EmptyResponse()
 
     # -- store
@@ -202,6 +207,10 @@ class FakeDaemon:
                 yield reply
 
         return Method("stream_stream", relay)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _require(asker: str) -> None:

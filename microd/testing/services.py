@@ -13,11 +13,12 @@ accounts, a store, and routes to other services that the test gives it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
+from typing_extensions import TypeVar
 
 from microd.framework.bridge import NoBridge
 from microd.framework.client import Client
@@ -27,11 +28,13 @@ from microd.framework.outgoing import MetadataLike
 from microd.framework.service import Service
 from microd.framework.workers import AtOnce
 from microd.testing.daemon import FakeDaemon
+from microd.testing.outcome import done
 from microd.txgrpc import GrpcServer
 from microd.txgrpc.health import Health
 from microd.txgrpc.memory import connect
 
-T = TypeVar("T")
+#: What comes back, where nobody says otherwise: the JSON object.
+T = TypeVar("T", default=dict[str, Any])
 
 
 class ServiceTester:
@@ -79,7 +82,7 @@ class ServiceTester:
 
         @raise MicroError: what the service answered.
         """
-        return result_of(self.begin(endpoint, request, reply, timeout=timeout, metadata=metadata))
+        return done(self.begin(endpoint, request, reply, timeout=timeout, metadata=metadata))
 
     def begin(
         self,
@@ -113,27 +116,7 @@ class ServiceTester:
             replies = self.client.stream(self.service.name, endpoint, request, reply, metadata=metadata)
             return [value async for value in replies]
 
-        return result_of(ensureDeferred(read()))
-
-
-def result_of(deferred: Deferred[T]) -> T:
-    """What a Deferred has fired with; raises what it failed with.
-
-    @raise AssertionError: it has not fired.
-    """
-    outcome: list[Any] = []
-    failures: list[BaseException] = []
-
-    def failed(failure: Any) -> None:
-        failures.append(failure.value)
-
-    deferred.addCallbacks(outcome.append, failed)
-    if failures:
-        raise failures[0]
-    if not outcome:
-        raise AssertionError("there is no answer yet: the endpoint waits for something")
-    found: T = outcome[0]
-    return found
+        return done(ensureDeferred(read()))
 
 
 def _deferred(awaitable: Awaitable[T]) -> Deferred[T]:

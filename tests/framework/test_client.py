@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from microd.framework import BadGateway, BadRequest, NotFound, Record, Service, Unavailable
-from microd.testing.services import ServiceTester, result_of
+from microd.testing.outcome import done
+from microd.testing.services import ServiceTester
 
 
 @dataclass
@@ -31,7 +32,7 @@ def run(waiting: Awaitable[Any]) -> Any:
     async def wait() -> Any:
         return await waiting
 
-    return result_of(Deferred.fromCoroutine(wait()))
+    return done(Deferred.fromCoroutine(wait()))
 
 
 @pytest.fixture
@@ -119,14 +120,14 @@ def test_stream_is_cancelled(service: Service) -> None:
         await replies.aclose()  # type: ignore[attr-defined]
         return found
 
-    assert result_of(Deferred.fromCoroutine(first())) == Text("a")
+    assert done(Deferred.fromCoroutine(first())) == Text("a")
     assert ended == ["ended"]
 
 
 def test_daemon_away(service: Service) -> None:
     """Where there is no daemon a call is Unavailable: it was not delivered."""
     tester = ServiceTester(service)
-    endpoint: Any = tester.client._channel._endpoint  # type: ignore[attr-defined]
+    endpoint: Any = tester.client._channel._endpoint
     endpoint.refusing = True
     with pytest.raises(Unavailable):
         run(tester.client.call("echo", "Echo.Same", Text(), Text))

@@ -10,7 +10,7 @@ from microd.framework.client import Client
 from microd.framework.identity import Credentials, Identity, Nobody, OwnDaemon, identity_of
 from microd.kernel.errors import BadRequest, Unauthorized
 from microd.testing.daemon import FakeDaemon
-from microd.testing.services import result_of
+from microd.testing.outcome import done
 from microd.txgrpc.memory import connect
 
 
@@ -39,7 +39,7 @@ def world() -> World:
 
 def fetched(client: Client) -> str:
     """The token that a client shows now."""
-    return client.tokens.ready() or result_of(Deferred.fromCoroutine(client.tokens.fetch()))
+    return client.tokens.ready() or done(Deferred.fromCoroutine(client.tokens.fetch()))
 
 
 def test_credentials(world: World) -> None:
@@ -78,7 +78,7 @@ def test_one_fetch_for_many(world: World) -> None:
     world.daemon.accounts["micro", "a"] = "s"
     client = world.client(Credentials("a", "s", "micro"))
     both = gatherResults([Deferred.fromCoroutine(client.tokens.fetch()) for _ in range(2)])
-    assert result_of(both) == ["token-a-0", "token-a-0"]
+    assert done(both) == ["token-a-0", "token-a-0"]
 
 
 def test_wrong_secret(world: World) -> None:

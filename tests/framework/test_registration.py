@@ -15,7 +15,7 @@ from microd.framework.link import DaemonChannel
 from microd.framework.registration import Registration
 from microd.kernel.errors import MicroError, Unavailable
 from microd.testing.daemon import FakeDaemon
-from microd.testing.services import result_of
+from microd.testing.outcome import done
 from microd.wire.registry_pb2 import Node, Options, Service
 
 
@@ -25,7 +25,7 @@ def run(waiting: Awaitable[Any]) -> Any:
     async def wait() -> Any:
         return await waiting
 
-    return result_of(Deferred.fromCoroutine(wait()))
+    return done(Deferred.fromCoroutine(wait()))
 
 
 class Link:
@@ -139,4 +139,4 @@ def test_ends_without_daemon(link: Link) -> None:
     link.daemon.restart()
     ending = Deferred.fromCoroutine(link.registration.end())
     link.clock.pump([1] * 5)
-    assert result_of(ending) is None
+    assert done(ending) is None
