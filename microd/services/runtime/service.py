@@ -19,7 +19,8 @@ from microd.services.runtime.backends.local.deployment import Deployment
 from microd.services.runtime.backends.local.instance import Machine
 from microd.services.runtime.backends.local.logs import Logs
 from microd.services.runtime.backends.local.program import find_program
-from microd.services.runtime.backends.local.venvs import Venvs, own_interpreter, read_recipe
+from microd.services.runtime.backends.local.recipe import read_recipe
+from microd.services.runtime.backends.local.venvs import Venvs, own_interpreter
 from microd.services.runtime.interface import Credentials, InThread, Launcher, Records, Registrations
 from microd.services.runtime.model import Key, Limits, Line, Record, Spec, View
 from microd.services.runtime.presence import Presence

@@ -10,7 +10,8 @@ import pytest
 from twisted.internet.task import Clock
 
 from microd.kernel.errors import NotFound
-from microd.services.runtime.backends.local.logs import BACKLOG, LONGEST, MOST, Follower, Log, Logs
+from microd.services.runtime.backends.local.follower import BACKLOG, Follower
+from microd.services.runtime.backends.local.logs import LONGEST, MOST, Log, Logs
 from microd.services.runtime.model import Key, Limits, Line
 
 from .conftest import KEY, House, Work, now, settles

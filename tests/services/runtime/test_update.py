@@ -74,6 +74,32 @@ def test_given_up(house: House) -> None:
     assert len(folders(house)) == 1
 
 
+def test_is_no_restart(house: House) -> None:
+    """A new one that fails is not started again, while one which took over is."""
+    running(house)
+    house.update()
+    house.crash()
+    house.clock.advance(50)
+    assert len(house.processes.spawned) == 2
+    house.update()
+    house.register()
+    house.crash()
+    house.clock.advance(1)
+    assert len(house.processes.spawned) == 4
+
+
+def test_last_words(house: House) -> None:
+    """The error of an update does not repeat what the old one had said before."""
+    running(house)
+    house.last.says(b"all is well\n")
+    house.clock.advance(1)
+    house.update()
+    house.last.says(b"no\n")
+    house.crash()
+    assert "all is well" not in house.view().metadata["error"]
+    assert house.messages()[-2] == "exited with code 1; it is not tried again"
+
+
 def test_overdue(house: House) -> None:
     """A new one which does not register in time is stopped, and the old one stays."""
     running(house)

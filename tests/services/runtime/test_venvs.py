@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from microd.kernel.errors import BadRequest
-from microd.services.runtime.backends.local.venvs import read_recipe
+from microd.services.runtime.backends.local.recipe import read_recipe
 from microd.services.runtime.model import Key, Status
 from microd.testing.processes import MemoryProcess
 

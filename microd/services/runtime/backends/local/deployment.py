@@ -135,7 +135,7 @@ class Deployment:
             self._present = self._launched(spec)
             await self._forget(former)
             return
-        self._next = self._launched(spec)
+        self._next = self._launched(spec, trial=True)
         while not (failed := any(each.state.status in _FAILED for each in self._next)):
             if all(each.state.status is Status.RUNNING for each in self._next):
                 break
@@ -146,6 +146,8 @@ class Deployment:
         former, self._spec, self._next_spec = self._spec, spec, None
         self._retire(self._present)
         self._present, self._next = self._next, []
+        for each in self._present:
+            each.trial = False
         await self._decided(Record(spec))
         await self._forget(former)
 
@@ -168,12 +170,13 @@ class Deployment:
         if spec is not None:
             await self._unused(spec.folder)
 
-    def _launched(self, spec: Spec) -> list[Instance]:
+    def _launched(self, spec: Spec, trial: bool = False) -> list[Instance]:
         root = self._path(spec.folder)
         made = [
             Instance(self._machine, spec, root, self._lines, self._changed) for _ in range(spec.instances)
         ]
         for each in made:
+            each.trial = trial
             each.seen(*self._seen)
             each.start()
         return made

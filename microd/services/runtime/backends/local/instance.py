@@ -19,7 +19,8 @@ from microd.kernel.errors import BadRequest, MicroError
 from microd.services.runtime import rules
 from microd.services.runtime.backends.local.logs import Log
 from microd.services.runtime.backends.local.program import find_program
-from microd.services.runtime.backends.local.venvs import BuildFailed, Interpreter, Venvs, read_recipe
+from microd.services.runtime.backends.local.recipe import read_recipe
+from microd.services.runtime.backends.local.venvs import BuildFailed, Interpreter, Venvs
 from microd.services.runtime.interface import Credentials, Launcher, Process, Registrations
 from microd.services.runtime.model import Exit, Limits, Spec, State, Status
 from microd.services.runtime.waiting import settled
@@ -59,6 +60,7 @@ class Instance:
     after a wait which doubles with each failure in a row. One that ended well stays stopped.
 
     @param changed: called after each change of state.
+    @ivar trial: it has to prove itself: when it fails it is not started again.
     """
 
     log = Logger()
@@ -75,10 +77,12 @@ class Instance:
         self._id = ""
         self._anonymous: frozenset[str] = frozenset()
         self._strangers: frozenset[str] = frozenset()
+        self._begun = 0.0
         self._process: Process | None = None
         self._life: Deferred[None] | None = None
         self._wait: IDelayedCall | None = None
         self._waiting = False
+        self.trial = False
 
     @property
     def state(self) -> State:
@@ -135,11 +139,11 @@ class Instance:
     async def _live(self) -> None:
         failures = 0
         while True:
-            begun = self._machine.clock.seconds()
+            self._begun = begun = self._machine.clock.seconds()
             try:
                 outcome = await self._attempt()
             except (BuildFailed, BadRequest) as error:
-                self._fail(str(error))
+                self._fail(str(error), "it is not tried again until it is changed")
                 return
             except (OSError, MicroError) as error:
                 outcome = Exit(cause=f"it could not be started: {error}")
@@ -149,10 +153,13 @@ class Instance:
                 self._lines.say("exited with code 0: it is not started again")
                 self._become(Status.STOPPED)
                 return
+            if self.trial:
+                self._fail(str(outcome), "it is not tried again")
+                return
             now = self._machine.clock.seconds()
             failures = 1 if now - begun >= self._machine.limits.well else failures + 1
             pause = rules.wait(failures, self._machine.limits.backoff, self._machine.limits.backoff_max)
-            self._fail(str(outcome), retry=now + pause)
+            self._fail(str(outcome), f"next try at {rules.rfc3339(now + pause)}", now + pause)
             await self._interruptibly(partial(deferLater, self._machine.clock, pause))
             self._state = replace(self._state, restarts=self._state.restarts + 1)
 
@@ -217,13 +224,11 @@ class Instance:
         self._lines.say(note)
         self._become(Status.ERROR, note, started=self._state.started)
 
-    def _fail(self, reason: str, retry: float | None = None) -> None:
+    def _fail(self, reason: str, outlook: str, retry: float | None = None) -> None:
         """What was said last goes into the note: it is where the cause stands."""
-        words = [line.text for line in self._lines.last(_LAST_WORDS) if line.stream != "runtime"]
-        if retry is None:
-            self._lines.say(f"{reason}; it is not tried again until it is changed")
-        else:
-            self._lines.say(f"{reason}; next try at {rules.rfc3339(retry)}")
+        last = self._lines.last(_LAST_WORDS, self._begun)
+        words = [line.text for line in last if line.stream != "runtime"]
+        self._lines.say(f"{reason}; {outlook}")
         self._become(Status.ERROR, "\n".join([reason, *words]), retry=retry)
 
     def _overstayed(self, process: Process) -> None:

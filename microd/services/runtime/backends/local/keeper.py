@@ -1,7 +1,7 @@
 """The parent of one program: takes all of its descendants along when it ends, and when the daemon does.
 
 Run by path as C{python -I -S keeper.py DAEMON_PID FOLDER PROGRAM ARGUMENT...}; imports next to nothing, since it is
-started for every process of every service (about 15 ms, most of it the interpreter itself).
+started for every process of every service: 20 ms, half of them the bare interpreter's; 4 MB of its own.
 
 Who dies, and what happens then:
 
@@ -94,13 +94,13 @@ def end_all(program: int) -> None:
     """Kill the program's group and every descendant, until there is none."""
     while True:
         attempt(os.killpg, program, signal.SIGKILL)
-        for child in children():
-            attempt(os.kill, child, signal.SIGKILL)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
             return
+        for child in children():
+            attempt(os.kill, child, signal.SIGKILL)
         signal.sigtimedwait((signal.SIGCHLD,), _LOOK_AGAIN)
 
 

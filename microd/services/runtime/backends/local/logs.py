@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from microd.services.runtime.backends.local.follower import Follower
 from microd.services.runtime.interface import LogSink
 from microd.services.runtime.model import Key, Limits, Line
 
@@ -23,8 +22,6 @@ from microd.services.runtime.model import Key, Limits, Line
 LONGEST = 16 * 1024
 #: Seconds after which an unfinished line is taken as it is: a prompt, the last words of something that hangs.
 PATIENCE = 1.0
-#: A follower who is further behind loses the oldest lines, and is told so.
-BACKLOG = 10_000
 #: No answer begins with more lines than this: reading them takes about 50 ms, in which nothing else happens.
 MOST = 10_000
 _BLOCK = 64 * 1024
@@ -172,54 +169,6 @@ class Log(LogSink):
                 yield from _lines_backwards(file)
             finally:
                 os.close(file)
-
-
-class Follower:
-    """The lines that one reader waits for, in order."""
-
-    def __init__(self, clock: IReactorTime, left: object) -> None:
-        self._clock = clock
-        self._left = left
-        self._lines: deque[Line] = deque(maxlen=BACKLOG)
-        self._lost = 0
-        self._waiting: Deferred[None] | None = None
-        self._closed = False
-
-    def offer(self, lines: Iterator[Line]) -> None:
-        """Queue lines."""
-        for line in lines:
-            if len(self._lines) == BACKLOG:
-                self._lost += 1
-            self._lines.append(line)
-        self._wake()
-
-    def close(self) -> None:
-        """No more lines; those queued are still read."""
-        self._closed = True
-        if callable(self._left):
-            self._left(self)
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiting is not None:
-            waiting, self._waiting = self._waiting, None
-            waiting.callback(None)
-
-    async def __aiter__(self) -> AsyncIterator[Line]:
-        """Until it is closed, from either side."""
-        while True:
-            if self._lost:
-                lost, self._lost = self._lost, 0
-                yield Line(self._clock.seconds(), "runtime", f"[{lost} lines were too many to follow]")
-            while self._lines:
-                yield self._lines.popleft()
-            if self._closed:
-                return
-            self._waiting = Deferred()
-            try:
-                await self._waiting
-            finally:
-                self._waiting = None
 
 
 class Logs:
