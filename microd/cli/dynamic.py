@@ -78,16 +78,22 @@ def _endpoint(service: Service, names: Sequence[str]) -> Endpoint:
 
 
 def _service_help(service: Service) -> str:
-    commands = sorted((command_of(service.name, each.name), each.summary) for each in service.endpoints)
-    rows = [(f"\t{command}", summary) for command, summary in commands]
-    listed = [line.rstrip() for line in spaced(rows).splitlines()] if rows else []
+    endpoints = sorted(service.endpoints, key=lambda each: command_of(service.name, each.name))
+    rows = [(f"\t{command_of(service.name, each.name)}", each.summary) for each in endpoints]
+    commands = []
+    for line, endpoint in zip(spaced(rows).splitlines(), endpoints, strict=True) if rows else ():
+        commands += [line.rstrip(), *(f"\t\t{flag}" for flag in _flags(endpoint))]
     return "\n".join(
         [
             *("NAME:", f"\tmicro {service.name}", "", "VERSION:", f"\t{service.version}", ""),
             *("USAGE:", f"\tmicro {service.name} [command] [flags]", "", "COMMANDS:"),
-            *listed,
+            *commands,
         ]
     )
+
+
+def _flags(endpoint: Endpoint) -> list[str]:
+    return [f"{flag_of(path)} {field.title}" for path, field in endpoint.request.leaves()]
 
 
 def _endpoint_help(service: Service, endpoint: Endpoint) -> str:
@@ -95,7 +101,7 @@ def _endpoint_help(service: Service, endpoint: Endpoint) -> str:
     title = f"\t{name} - {endpoint.summary}" if endpoint.summary else f"\t{name}"
     more = endpoint.doc.partition("\n\n")[2]
     about = ["", "DESCRIPTION:", *(f"\t{line}".rstrip() for line in more.splitlines())] if more else []
-    flags = [f"\t{flag_of(path)} {field.title}" for path, field in endpoint.request.leaves()]
+    flags = [f"\t{flag}" for flag in _flags(endpoint)]
     return "\n".join(["NAME:", title, *about, "", "USAGE:", f"\t{name} [flags]", "", "FLAGS:", *flags])
 
 

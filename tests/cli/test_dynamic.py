@@ -43,12 +43,12 @@ def test_flags_mean_call(user: User, daemon: Daemon, greeter: Any) -> None:
 
 @pytest.mark.parametrize("words", [("greeter",), ("greeter", "--help")])
 def test_service_help(user: User, greeter: Any, words: Any) -> None:
-    """A service alone, or with --help, shows its commands with what their authors say, on stdout."""
+    """A service alone, or with --help, shows its commands with their authors' words and their flags, on stdout."""
     got = user.micro(*words)
     assert (got.code, got.err) == (0, "")
     assert got.out == (
         "NAME:\n\tmicro greeter\n\nVERSION:\n\tlatest\n\nUSAGE:\n\tmicro greeter [command] [flags]\n\n"
-        "COMMANDS:\n\tcountUp\n\thello     Greet somebody by name.\n"
+        "COMMANDS:\n\tcountUp\n\thello     Greet somebody by name.\n\t\t--name string\n\t\t--address_city string\n"
     )
 
 

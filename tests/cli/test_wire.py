@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.utils import getProcessOutputAndValue
 
 from microd.framework import Service
+from microd.testing.certificates import Authority
 from microd.testing.daemon import FakeDaemon
 from microd.testing.services import ServiceTester
 from microd.txgrpc import GrpcServer, ServerCall
+from microd.txgrpc.endpoints import server_endpoint
 from microd.txgrpc.method import stream_unary, unary_stream, unary_unary
 from microd.wire import runtime_pb2 as pb
 
@@ -98,6 +101,15 @@ class RuntimeOnTheWire:
 Micro = Callable[..., Coroutine[Any, Any, tuple[str, str, int]]]
 
 
+async def ran(home: Path, *words: str, **more: str) -> tuple[str, str, int]:
+    """What C{micro} printed and returned, as a process of the user with this home."""
+    env = {"MICRO_HOME": str(home), "PATH": os.environ.get("PATH", ""), **more}
+    out, err, code = await getProcessOutputAndValue(
+        sys.executable, ["-c", _PROGRAM, *words], env, str(home.parent)
+    )
+    return out.decode(), err.decode(), code
+
+
 @pytest_twisted.async_yield_fixture
 async def micro(tmp_path: Path) -> AsyncIterator[Micro]:
     """Runs C{micro} as a process of the user whose daemon is in this process."""
@@ -110,15 +122,7 @@ async def micro(tmp_path: Path) -> AsyncIterator[Micro]:
     told = {"pid": os.getpid(), "doors": {"proxy": f"127.0.0.1:{port.getHost().port}"}}
     (data / "daemon.json").write_text(json.dumps(told))
     (data / "admin-secret").write_text("admin-secret\n")
-    env = {"MICRO_HOME": str(tmp_path / "home"), "PATH": os.environ.get("PATH", "")}
-
-    async def run(*words: str) -> tuple[str, str, int]:
-        out, err, code = await getProcessOutputAndValue(
-            sys.executable, ["-c", _PROGRAM, *words], env, str(tmp_path)
-        )
-        return out.decode(), err.decode(), code
-
-    yield run
+    yield partial(ran, tmp_path / "home")
     await maybeDeferred(port.stopListening)
     await daemon.server.drain(1)
 
@@ -172,3 +176,27 @@ async def test_nobody_listens(micro: Micro) -> None:
     """A server that is not there is exit code 4, at once."""
     out, err, code = await micro("call", "--address=127.0.0.1:1", "counter", "Counter.Double")
     assert (out, err, code) == ("", "Failed to connect to micro server at 127.0.0.1:1\n", 4)
+
+
+@pytest_twisted.ensureDeferred
+async def test_tls(tmp_path: Path) -> None:
+    """An https address is spoken to over TLS, whose certificate must be of an authority that the system trusts."""
+    authority = Authority(tmp_path)
+    issued = authority.issue("localhost", "127.0.0.1")
+    daemon = FakeDaemon(reactor)
+    description = f"tls:0:interface=127.0.0.1:certificate={issued.certificate}:privateKey={issued.key}"
+    port: Any = await server_endpoint(reactor, description).listen(daemon.server)
+    micro = partial(ran, tmp_path / "home", SSL_CERT_FILE=str(authority.root))
+    await micro("env", "add", "far", f"https://localhost:{port.getHost().port}")
+    await micro("env", "set", "far")
+    assert await micro("login", "--username=admin", "--password=admin-secret") == (
+        "Successfully logged in.\n",
+        "",
+        0,
+    )
+    assert await micro("store", "write", "key", "value") == ("", "", 0)
+    out, err, code = await ran(tmp_path / "home", "store", "read", "key")
+    assert (out, code) == ("", 4)
+    assert err.startswith("Failed to connect to micro server at localhost:")
+    await maybeDeferred(port.stopListening)
+    await daemon.server.drain(1)
