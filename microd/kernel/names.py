@@ -30,6 +30,8 @@ def require_text(what: str, text: str, longest: int) -> str:
 
     @raise BadRequest: it is no such text.
     """
+    if text and len(text) <= longest and text.isascii() and text.isprintable():
+        return text
     if not text:
         raise BadRequest(f"{what} is missing")
     if len(text) > longest or len(text.encode()) > longest:

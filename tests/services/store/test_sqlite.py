@@ -152,6 +152,44 @@ def test_order(bench: Bench) -> None:
     assert bench.do(bench.store.read_one("micro", "t", "j")) is None
 
 
+def test_reads_renewed(bench: Bench) -> None:
+    """A read sees every commit before it, also right after a read of the same key."""
+    for number in range(5):
+        value = b"%d" % number
+        bench.do(bench.store.write("micro", "t", Record("k", value)))
+        for _ in range(2):
+            assert bench.do(bench.store.read_one("micro", "t", "k")).value == value
+
+
+def test_log_is_emptied(bench: Bench, tmp_path: Path) -> None:
+    """The log beside the file stays small under writes and reads without a pause, and nothing of it is lost."""
+    log = tmp_path / "store.db-wal"
+    largest = 0
+    for number in range(60):
+        bench.do(bench.store.write("micro", "t", Record(f"k{number}", b"v" * 1_000_000)))
+        assert bench.do(bench.store.read_one("micro", "t", f"k{number}")) is not None
+        largest = max(largest, log.stat().st_size)
+    assert largest < 8 << 20
+    assert len(bench.do(bench.store.list("micro", "t", Query()))) == 60
+
+
+def test_log_outlasts_a_scan(bench: Bench, tmp_path: Path) -> None:
+    """While a long scan is under way the log grows, without an attempt at each commit; afterwards it shrinks."""
+    log = tmp_path / "store.db-wal"
+    bench.do(bench.store.write("micro", "t", Record("first", b"v")))
+    scan = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    scan.execute("BEGIN")
+    scan.execute("SELECT * FROM record").fetchall()
+    for number in range(20):
+        bench.do(bench.store.write("micro", "t", Record(f"k{number}", b"v" * 1_000_000)))
+    assert log.stat().st_size > 16 << 20
+    scan.execute("COMMIT")
+    scan.close()
+    for number in range(10):
+        bench.do(bench.store.write("micro", "t", Record(f"more{number}", b"v" * 1_000_000)))
+    assert log.stat().st_size < 10 << 20
+
+
 def test_survives(tmp_path: Path) -> None:
     """What was written is there after a stop and a start, even if it was still waiting when the stop came."""
     path = tmp_path / "store.db"
@@ -246,7 +284,7 @@ def test_sweep(bench: Bench) -> None:
     bench.commits = 0
     for _ in range(10):
         bench.clock.advance(subject.SWEEP_EVERY / 2)
-    rows = bench.store._connections["point"].execute("SELECT key FROM record").fetchall()
+    rows = bench.store._connections["scan"].execute("SELECT key FROM record").fetchall()
     assert rows == [("later",), ("stays",)]
     assert bench.commits == 3
 

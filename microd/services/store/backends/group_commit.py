@@ -36,13 +36,22 @@ class GroupCommit:
 
     The first of a pause waits for the end of the reactor's turn, so that all writes of one turn share a commit.
 
-    @ivar most_waiting: the bytes which may wait; beyond that, writes are refused.
+    @param committed: called after each commit, before its writers hear of it and before the next one begins.
+    @param most_waiting: the bytes which may wait; beyond that, writes are refused.
     """
 
-    def __init__(self, clock: IReactorTime, worker: IWorker, perform: Perform, most_waiting: int) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        worker: IWorker,
+        perform: Perform,
+        committed: Callable[[], None],
+        most_waiting: int,
+    ) -> None:
         self._clock = clock
         self._worker = worker
         self._perform = perform
+        self._tell = committed
         self._most_waiting = most_waiting
         self._waiting: list[_Write] = []
         self._bytes = 0
@@ -99,7 +108,11 @@ class GroupCommit:
     def _committed(self, outcomes: list[MicroError | None] | Failure, batch: list[_Write]) -> None:
         if isinstance(outcomes, Failure):
             outcomes = [Internal(f"the store could not write: {outcomes.getErrorMessage()}")] * len(batch)
-        self._clock.callLater(0, self._next) if not self._waiting else self._next()
+        self._tell()
+        if self._waiting:
+            self._next()
+        else:
+            self._clock.callLater(0, self._next)
         for write, outcome in zip(batch, outcomes, strict=True):
             self._bytes -= write.size
             if outcome is None:

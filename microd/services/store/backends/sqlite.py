@@ -16,11 +16,13 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from microd.kernel.errors import Internal, MicroError, Unavailable
 from microd.services.store import rules
 from microd.services.store.backends import sqlite_file as file
 from microd.services.store.backends.group_commit import GroupCommit
+from microd.services.store.backends.sqlite_log import Log, PointReader
 from microd.services.store.backends.worker import IWorker, Thread
 from microd.services.store.interface import IStore
 from microd.services.store.model import Drop, Limits, Put, Query, Record
@@ -56,17 +58,22 @@ class SqliteStore(Service, IStore):
         self._limits = limits or Limits()
         self._writer = workers(reactor, f"{path.name}-writer")
         self._scanner = workers(reactor, f"{path.name}-scanner")
-        self._commits = GroupCommit(reactor, self._writer, self._perform, self._limits.waiting)
+        self._commits = GroupCommit(
+            reactor, self._writer, self._perform, self._committed, self._limits.waiting
+        )
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = reactor
         self._connections: dict[str, sqlite3.Connection] = {}
-        self._point: sqlite3.Connection | None = None
+        self._log: Log | None = None
+        self._log_is_large = False
+        self._point: PointReader | None = None
 
     def startService(self) -> None:
         """Open the file, which brings back everything that was acknowledged before."""
         writing = file.open_file(self._path)
-        self._point = file.connect(self._path)
-        self._connections = {"write": writing, "scan": file.connect(self._path), "point": self._point}
+        self._log = Log(self._path, writing)
+        self._point = PointReader(file.connect(self._path))
+        self._connections = {"write": writing, "scan": file.connect(self._path)}
         self._writer.start()
         self._scanner.start()
         super().startService()
@@ -80,11 +87,12 @@ class SqliteStore(Service, IStore):
     async def _stop(self) -> None:
         if self._point is None:
             return
-        self._point = None
+        point, self._point = self._point, None
         self._sweeping.stop()
         await self._commits.drain()
         self._writer.stop()
         self._scanner.stop()
+        point.close()
         for connection in self._connections.values():
             connection.close()
 
@@ -94,7 +102,7 @@ class SqliteStore(Service, IStore):
         if self._point is None:
             raise Unavailable("the store is not running")
         try:
-            row = self._point.execute(file.POINT, (database, table, key)).fetchone()
+            row = self._point.read((database, table, key))
         except sqlite3.Error as error:
             raise Internal(f"the store could not read: {error}") from error
         if row is None:
@@ -159,13 +167,28 @@ class SqliteStore(Service, IStore):
     def _perform(self, statements: Sequence[file.Statement]) -> None:
         """In the writer."""
         file.perform(self._connections["write"], statements)
+        self._log_is_large = self._log is not None and self._log.is_large
+
+    def _committed(self) -> None:
+        """Whoever reads from now on sees what was committed; before the next commit, the log may be emptied."""
+        if self._point is not None:
+            self._point.renew()
+            if self._log_is_large and self._log is not None:
+                self._point.hold(False)
+                self._writer.run(self._log.empty).addErrback(self._not_emptied).addBoth(self._emptied)
+
+    def _not_emptied(self, failure: Failure) -> None:
+        self.log.warn("the log of {path} stays: {error}", path=str(self._path), error=failure.value)
+
+    def _emptied(self, _: object) -> None:
+        if self._point is not None:
+            self._point.hold(True)
 
     async def _sweep(self) -> None:
         """Clear expired records away, a few in each commit, among the writes of others."""
         while self._point is not None:
-            first = self._point.execute(file.FIRST_EXPIRY).fetchone()
-            now = self._now()
-            if first is None or first[0] > now:
+            first, now = self._point.first_expiry(), self._now()
+            if first is None or first > now:
                 return
             try:
                 await self._commits.submit([(file.SWEEP, (now, SWEEP_AT_ONCE))], 0)
