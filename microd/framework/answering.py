@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from microd.framework.bridge import Bridge
+from microd.framework.bridge import Bridge, NoBridge
 from microd.framework.context import Call, enter
 from microd.framework.failures import rpc_error
 from microd.framework.handlers import Handler, Style
@@ -58,6 +58,9 @@ class Answering:
         self._workers = workers
         self._bridge = bridge
         self._inspect = inspect
+        self._streams_in = handler.client_streaming
+        self._is_coroutine = handler.style is Style.COROUTINE and isinstance(bridge, NoBridge)
+        self._takes_request_only = handler.wants_request and not handler.wants_call
 
     def method(self) -> Method:
         """What a gRPC server needs to know; messages stay bytes, as the content type of a call decides what they are."""
@@ -68,14 +71,30 @@ class Answering:
         return stream_unary(self._unary) if self._handler.client_streaming else unary_unary(self._unary)
 
     async def _unary(self, data: Any, server_call: ServerCall) -> bytes:
-        call = Call(self._service, self._handler.name, server_call, self._inspect)
+        handler = self._handler
+        call = Call(self._service, handler.name, server_call, self._inspect)
         enter(call)
+        # Where there is a choice this is spelled out rather than split up: each function less is a tenth of a microsecond.
         try:
             json = _JSON.get(server_call.content_type)
             if json is None:
                 json = self._json(server_call.content_type)
-            reply = await self._reply(self._request(data, json), call)
-            return self._dumped(reply, json)
+            if self._streams_in:
+                request = self._requests(data, json)
+            else:
+                try:
+                    request = self._parsers[json](data)
+                except ValueError as problem:
+                    raise BadRequest(str(problem), self._id) from None
+            arguments = (request,) if self._takes_request_only else handler.arguments(request, call)
+            if self._is_coroutine:
+                reply = await handler.function(*arguments)
+            else:
+                reply = await self._reply(arguments)
+            try:
+                return self._dumpers[json](reply)
+            except ValueError as problem:
+                raise _bad_reply(problem) from None
         except (CancelledError, RpcError):
             raise
         except MicroError as problem:
@@ -89,9 +108,20 @@ class Answering:
         replies: AsyncIterator[Any] | None = None
         try:
             json = self._json(server_call.content_type)
-            replies = self._replies(self._request(data, json), call)
+            if self._streams_in:
+                request = self._requests(data, json)
+            else:
+                try:
+                    request = self._parsers[json](data)
+                except ValueError as problem:
+                    raise BadRequest(str(problem), self._id) from None
+            replies = self._replies(self._handler.arguments(request, call))
             async for reply in replies:
-                yield self._dumped(reply, json)
+                try:
+                    message = self._dumpers[json](reply)
+                except ValueError as problem:
+                    raise _bad_reply(problem) from None
+                yield message
         except (CancelledError, RpcError):
             raise
         except MicroError as problem:
@@ -112,16 +142,11 @@ class Answering:
             )
         return json
 
-    def _request(self, data: Any, json: bool) -> Any:
-        """What the author's function takes: a message, or a stream of them."""
-        if self._handler.client_streaming:
-            return self._bridge.their_stream(self._requests(data, json))
-        try:
-            return self._parsers[json](data)
-        except ValueError as problem:
-            raise BadRequest(str(problem), self._id) from None
+    def _requests(self, messages: AsyncIterator[bytes], json: bool) -> AsyncIterator[Any]:
+        """The client's stream, as the author reads it."""
+        return self._bridge.their_stream(self._parsed(messages, json))
 
-    async def _requests(self, messages: AsyncIterator[bytes], json: bool) -> AsyncIterator[Any]:
+    async def _parsed(self, messages: AsyncIterator[bytes], json: bool) -> AsyncIterator[Any]:
         parse = self._parsers[json]
         async for data in messages:
             try:
@@ -130,9 +155,8 @@ class Answering:
                 raise BadRequest(str(problem), self._id) from None
             yield request
 
-    async def _reply(self, request: Any, call: Call) -> Any:
+    async def _reply(self, arguments: tuple[object, ...]) -> Any:
         handler = self._handler
-        arguments = handler.arguments(request, call)
         if handler.style is Style.COROUTINE:
             return await self._bridge.ours(handler.function(*arguments))
         if handler.style is Style.THREAD:
@@ -140,8 +164,7 @@ class Answering:
         outcome = handler.function(*arguments)
         return await outcome if isinstance(outcome, Deferred) else outcome
 
-    def _replies(self, request: Any, call: Call) -> AsyncIterator[Any]:
-        arguments = self._handler.arguments(request, call)
+    def _replies(self, arguments: tuple[object, ...]) -> AsyncIterator[Any]:
         if self._handler.style is Style.ASYNC_STREAM:
             return self._bridge.our_stream(self._handler.function(*arguments))
         return self._from_thread(arguments)
@@ -157,16 +180,14 @@ class Answering:
             if close is not None:
                 await self._workers.run(close)
 
-    def _dumped(self, reply: Any, json: bool) -> bytes:
-        try:
-            return self._dumpers[json](reply)
-        except ValueError as problem:
-            raise _BadReply(str(problem).replace("field", "the reply's field", 1)) from None
-
     def _defect(self, problem: Exception, call: Call) -> MicroError:
         """Log what the author did not foresee, once, and tell the caller no more than its text."""
         self.log.failure("call {call} of {endpoint} failed", call=call.id, endpoint=self._id)
         return Internal(str(problem) or type(problem).__name__, self._id)
+
+
+def _bad_reply(problem: ValueError) -> _BadReply:
+    return _BadReply(str(problem).replace("field", "the reply's field", 1))
 
 
 class _BadReply(TypeError):

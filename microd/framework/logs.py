@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -18,6 +19,8 @@ _LEVELS = {
     "fatal": LogLevel.critical,
 }
 _ORDER = {level: place for place, level in enumerate(LogLevel.iterconstants())}
+#: What the reactor says of itself, which interests nobody who reads a service's log.
+_CHATTER = re.compile(r"\S+ starting on \S+|\(\S+ Port \S+ Closed\)|Main loop terminated\.|Received SIG\w+.*")
 _NAMES = {LogLevel.warn: "warn", LogLevel.critical: "fatal"}
 
 
@@ -39,8 +42,10 @@ class Lines:
         level = event.get("log_level", LogLevel.info)
         if _ORDER[level] < self._least:
             return
-        when = datetime.fromtimestamp(event["log_time"], UTC).strftime("%Y-%m-%d %H:%M:%S")
         text = formatEvent(event)
+        if event.get("log_namespace") == "log_legacy" and _CHATTER.fullmatch(text):
+            return
+        when = datetime.fromtimestamp(event["log_time"], UTC).strftime("%Y-%m-%d %H:%M:%S")
         failure = event.get("log_failure")
         if failure is not None:
             text = f"{text}\n{failure.getTraceback()}".rstrip()
