@@ -55,7 +55,7 @@ from microd.txgrpc.headerblock import EMPTY_TABLE, TABLE_SIZE, Field, HeaderDeco
 from microd.txgrpc.heads import RequestHead, ResponseHead, check_request_trailers
 from microd.txgrpc.limits import DEFAULT, Limits
 from microd.txgrpc.outgoing import Outgoing
-from microd.txgrpc.stream import CLOSED, REMOTE, Stream
+from microd.txgrpc.stream import CLOSED, LOCAL, REMOTE, Stream
 
 Accept = Callable[["Http2Connection", RequestHead], Stream]
 H = TypeVar("H", RequestHead, ResponseHead)
@@ -64,8 +64,6 @@ _unpack_head = HEAD.unpack_from
 _unpack_prefix = PREFIX.unpack_from
 #: How many header blocks are remembered, and how long one may be.
 _MEMORY, _MEMORABLE = 64, 1024
-#: DATA for a stream that we have reset is on its way for good reasons, but not for ever in small pieces.
-_TRIFLE = 512
 
 
 _TOO_LONG = encode_fields(
@@ -124,6 +122,7 @@ class Http2Connection(Outgoing):
         "failed",
         "frames_received",
         "goaway_last",
+        "initial_window",
         "last_peer_id",
         "lingering",
         "lost",
@@ -153,6 +152,7 @@ class Http2Connection(Outgoing):
         self._block: bytearray | None = None
         self._block_id = self._block_flags = self._continuations = 0
         self._recv_window = frames.DEFAULT_WINDOW
+        self.initial_window = max(limits.stream_window, frames.DEFAULT_WINDOW)
         self._low = limits.connection_window // 2
         self._next_id = 1
         self.last_peer_id = 0
@@ -239,9 +239,26 @@ class Http2Connection(Outgoing):
 
         The caller has looked at C{can_open}.
         """
-        stream.id = self._next_id
-        self._next_id += 2
-        self.streams[stream.id] = stream
+        stream.id = id = self._next_id
+        self._next_id = id + 2
+        self.streams[id] = stream
+        size, most = len(data), self.peer_max_frame
+        if end and 0 < size <= most and len(block) <= most and size <= stream.send_window:
+            # A unary call, which needs no more than two frames.
+            if size <= self.send_window and not self.paused and not self._prefix:
+                stream.send_window -= size
+                self.send_window -= size
+                self.frames_sent += 1
+                length = len(block)
+                self._out += (
+                    HEAD.pack(length >> 8, length & 255, 1, 4, id),
+                    block,
+                    HEAD.pack(size >> 8, size & 255, 0, 1, id),
+                    data,
+                )
+                stream.state |= LOCAL
+                self._sent()
+                return True
         busy, self.busy = self.busy, True
         try:
             self._put_headers(stream.id, block, frames.END_STREAM if end and not data else 0)
@@ -315,20 +332,24 @@ class Http2Connection(Outgoing):
                         self._on_closed(stream, stream_id, "DATA", length)
                         continue
                     if (
-                        flags & 0x9 == 1
+                        flags & 0x8 == 0
                         and length >= 5
                         and stream.partial is None
                         and not data[start]
                         and _unpack_prefix(data, start)[1] == length - 5 <= self.limits.max_message
                         and length <= stream.recv_window
-                        and (stream.expected < 0 or stream.expected == length)
                     ):
-                        # One whole message, and the end with it.
-                        stream.state |= REMOTE
-                        stream.message_received(data[start + 5 : end], True)
-                        if stream.state == CLOSED and stream_id in streams:
-                            self.forget(stream)
-                        continue
+                        if flags & 1:
+                            if stream.expected < 0 or stream.expected == length:
+                                # One whole message, and the end with it.
+                                stream.state |= REMOTE
+                                stream.message_received(data[start + 5 : end], True)
+                                if stream.state == CLOSED and stream_id in streams:
+                                    self.forget(stream)
+                                continue
+                        elif stream.expected < 0 and (server or stream.headed):
+                            self._take_whole(stream, data[start + 5 : end], length)
+                            continue
                     self._take_data(stream, data, start, end, flags)
                 elif kind == 1:
                     block = (
@@ -336,6 +357,11 @@ class Http2Connection(Outgoing):
                         if not flags & 0x28
                         else self._strip(data[start:end], flags, stream_id)
                     )
+                    if not server and flags & 4 and block in self._memory:
+                        stream = streams.get(stream_id)
+                        if stream is not None and not stream.state & REMOTE:
+                            self._take_response(stream, self._memory[block], flags & 1)
+                            continue
                     if not flags & 4:
                         self._begin_block(stream_id, block, flags)
                     elif server and stream_id > self.last_peer_id:
@@ -365,7 +391,7 @@ class Http2Connection(Outgoing):
             stream.was_reset(fault.code, fault.text, True)
         else:
             self._out.append(HEAD_NUMBER.pack(0, 4, RST_STREAM, 0, stream_id, fault.code))
-            self._remember_reset(stream_id)
+            self._remember_reset(stream_id, self.initial_window)
         self._annoy()
 
     # Header blocks.
@@ -442,7 +468,7 @@ class Http2Connection(Outgoing):
             self._oversize(stream_id, flags)
             return
         if self.draining:
-            self._remember_reset(stream_id)
+            self._remember_reset(stream_id, self.initial_window)
             return
         if len(self.streams) + self.lingering >= self.limits.max_streams:
             raise StreamFault(REFUSED_STREAM, "too many calls at once")
@@ -497,13 +523,16 @@ class Http2Connection(Outgoing):
 
     def _take_response(self, stream: Stream, head: ResponseHead, ended: int) -> None:
         status = head.http_status
-        if status is not None and status < 200:
-            if ended or stream.headed:
-                raise StreamFault(PROTOCOL_ERROR, "an interim response out of place")
-            self._annoy()
-            return
-        if status is None if not stream.headed else status is not None:
-            raise StreamFault(PROTOCOL_ERROR, "trailers, or a response, out of place")
+        if not stream.headed:
+            if status is None:
+                raise StreamFault(PROTOCOL_ERROR, "trailers before the headers")
+            if status < 200:
+                if ended:
+                    raise StreamFault(PROTOCOL_ERROR, "an interim response that ends the stream")
+                self._annoy()
+                return
+        elif status is not None:
+            raise StreamFault(PROTOCOL_ERROR, "a response after a response")
         if ended:
             if stream.expected > 0 or (stream.expected < 0 < head.content_length):
                 raise StreamFault(PROTOCOL_ERROR, "less data than content-length")
@@ -543,8 +572,11 @@ class Http2Connection(Outgoing):
         if self._is_idle(stream_id):
             raise ProtocolFault(PROTOCOL_ERROR, f"{what} on an idle stream")
         if stream_id in self._ours_reset:
-            if size < _TRIFLE:
+            left = self._ours_reset[stream_id] - size
+            if size == 0 or left < 0:
                 self._annoy()
+            else:
+                self._ours_reset[stream_id] = left
             return
         if any(low < stream_id < high for low, high in self._skipped):
             raise ProtocolFault(PROTOCOL_ERROR, f"{what} on a stream that was passed over")
@@ -561,6 +593,30 @@ class Http2Connection(Outgoing):
         if more > 0:
             self._recv_window += more
             self._out.append(HEAD_NUMBER.pack(0, 4, WINDOW_UPDATE, 0, 0, more))
+
+    def _take_whole(self, stream: Stream, message: bytes, length: int) -> None:
+        """DATA that is one whole message, and not the end."""
+        stream.recv_window -= length
+        if stream.greedy:
+            stream.credit += length
+            if stream.credit >= self.limits.stream_window >> 1:
+                self.reopen(stream, 0)
+            stream.message_received(message, False)
+            return
+        stream.debt += length
+        stream.held += length + messages.OVERHEAD
+        self.buffered += length + messages.OVERHEAD
+        if self.buffered > self.limits.max_buffered:
+            self._overfull(stream)
+            return
+        stream.unread += length - 5
+        stream.message_received(message, False)
+        if stream.unread == 0 and stream.state != CLOSED:
+            self.reopen(stream, 0)
+
+    def _overfull(self, stream: Stream) -> None:
+        most = self.limits.max_buffered
+        self._give_up(stream, 8, f"this connection holds more than {most} bytes unread")
 
     def _take_data(self, stream: Stream, data: bytes, start: int, end: int, flags: int) -> None:
         """DATA that is not one whole last message."""
@@ -593,9 +649,7 @@ class Http2Connection(Outgoing):
             stream.held += size
             self.buffered += size
             if self.buffered > self.limits.max_buffered:
-                self._give_up(
-                    stream, 8, f"this connection holds more than {self.limits.max_buffered} bytes unread"
-                )
+                self._overfull(stream)
                 return
             messages.assemble(self, stream, data[start:end])
         if stream.state == CLOSED:
@@ -638,7 +692,8 @@ class Http2Connection(Outgoing):
         What is owed is repaid as it is read; with nothing left to read, all at once, or a message longer than the
         window could never be completed.
         """
-        held = stream.held if stream.unread == 0 and stream.partial is None else min(stream.held, size)
+        nothing_left = stream.unread == 0 and stream.partial is None
+        held = stream.held if nothing_left else min(stream.held, size + messages.OVERHEAD)
         stream.held -= held
         self.buffered -= held
         if stream.state & REMOTE:
@@ -646,11 +701,12 @@ class Http2Connection(Outgoing):
         repaid = stream.debt if stream.unread == 0 else min(stream.debt, size)
         stream.debt -= repaid
         credit = stream.credit + repaid
-        if credit >= self.limits.stream_window >> 1:
+        if credit and credit >= self.limits.stream_window >> 1:
             self._out.append(HEAD_NUMBER.pack(0, 4, WINDOW_UPDATE, 0, stream.id, credit))
             stream.recv_window += credit
-            credit = 0
+            stream.credit = 0
             self._sent()
+            return
         stream.credit = credit
 
     # Everything rare.
@@ -769,6 +825,7 @@ class Http2Connection(Outgoing):
             if payload:
                 raise ProtocolFault(FRAME_SIZE_ERROR, "SETTINGS ACK that says something")
             self._annoy()
+            self._acknowledged()
             return
         if len(payload) % 6:
             raise ProtocolFault(FRAME_SIZE_ERROR, "SETTINGS of another size")
@@ -782,6 +839,14 @@ class Http2Connection(Outgoing):
             self._pump_all()
         if self.on_settings is not None:
             self.on_settings()
+
+    def _acknowledged(self) -> None:
+        """The peer has our settings: only now do windows smaller than HTTP/2's own bind it (RFC 9113 6.9.3)."""
+        less = self.initial_window - self.limits.stream_window
+        if less > 0:
+            self.initial_window -= less
+            for stream in self.streams.values():
+                stream.recv_window -= less
 
     def _apply(self, key: int, value: int) -> None:
         if key == frames.INITIAL_WINDOW_SIZE:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from microd.txgrpc.connection import Http2Connection
 
 _RESOURCE_EXHAUSTED, _INTERNAL, _UNIMPLEMENTED = 8, 13, 12
+#: What keeping a message costs besides its bytes, or a flood of tiny ones would hold many times what it sent.
+OVERHEAD = 64
 
 
 class BadMessage(Exception):
@@ -121,6 +123,8 @@ def _deliver(connection: Http2Connection, stream: Stream, data: bytes | bytearra
             connection.buffered += grown
         at = at_next
         stream.unread += len(message) + 5
+        stream.held += OVERHEAD
+        connection.buffered += OVERHEAD
         stream.message_received(message, False)
         if stream.state == CLOSED:
             return end

@@ -30,8 +30,9 @@ from microd.txgrpc.stream import CLOSED, LOCAL, REMOTE, Stream
 
 _HEAD = HEAD.pack
 _HEAD_PREFIX = HEAD_PREFIX.pack
-#: Pieces collected (a message is two or more) after which the shell is told at once.
-_MANY = 1024
+#: Pieces collected (a call is four to six) after which the shell is told at once, so that the peer need not wait for
+#: all of a large batch before it has something to do.
+_MANY = 96
 
 
 class Outgoing:
@@ -74,7 +75,7 @@ class Outgoing:
         self._out: list[bytes | memoryview] = []
         self._blocked: dict[Stream, None] = {}
         self._prefix = b""
-        self._ours_reset: dict[int, None] = {}
+        self._ours_reset: dict[int, int] = {}
 
     def data_to_send(self) -> bytes:
         """Everything that is to be written now; it is forgotten here."""
@@ -255,14 +256,14 @@ class Outgoing:
             return
         self._out.append(HEAD_NUMBER.pack(0, 4, RST_STREAM, 0, stream.id, code))
         if not stream.state & REMOTE:
-            self._remember_reset(stream.id)
+            self._remember_reset(stream.id, stream.recv_window)
         self.forget(stream)
         self._sent()
 
-    def _remember_reset(self, stream_id: int) -> None:
-        # The peer may have sent much before it learns; the last few hundred are enough to know what is late.
+    def _remember_reset(self, stream_id: int, window: int) -> None:
+        """The peer may have sent as much as its window before it learns; a few hundred streams are enough to know."""
         ours = self._ours_reset
-        ours[stream_id] = None
+        ours[stream_id] = window
         if len(ours) > 512:
             del ours[next(iter(ours))]
 

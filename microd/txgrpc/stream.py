@@ -30,6 +30,8 @@ class Stream:
     @ivar credit: bytes by which it will be, once they are worth a frame.
     @ivar expected: what is left of C{content-length}; negative when unknown.
     @ivar headed: the headers of the response have come (client).
+    @cvar greedy: it takes each message as it comes, so that there is nothing unread; one that comes whole is then not
+        accounted for, and need not be C{consumed} while C{unread} is 0.
     @ivar encoding: how messages marked as compressed are compressed; None: they must not be.
     """
 
@@ -51,6 +53,8 @@ class Stream:
         "state",
         "unread",
     )
+
+    greedy = False
 
     outbox: deque[bytes | memoryview] | None
     last_block: bytes | None
@@ -75,7 +79,7 @@ class Stream:
         """Belong to C{connection}, for a stream made before it was known which."""
         self.connection = connection
         self.send_window = connection.peer_initial_window
-        self.recv_window = connection.limits.stream_window
+        self.recv_window = connection.initial_window
 
     def consumed(self, size: int) -> None:
         """The reader took a message of C{size} bytes: let the sender send more."""

@@ -102,7 +102,9 @@ def test_4_3_response_in_fragments(calling: ClientProbe) -> None:
 
 
 @pytest.mark.parametrize(
-    "between", [h2.ping(), h2.data(1, b""), h2.continuation(3, b""), h2.frame(0xBE, 0, 0), h2.settings()]
+    "between",
+    [h2.ping(), h2.data(1, b""), h2.continuation(3, b""), h2.frame(0xBE, 0, 0), h2.settings()],
+    ids=["ping", "data", "continuation-of-another", "unknown", "settings"],
 )
 def test_4_3_nothing_comes_between_the_fragments(calling: ClientProbe, between: bytes) -> None:
     """A field block that is interrupted is a connection error PROTOCOL_ERROR."""
@@ -202,42 +204,40 @@ def test_5_1_priority_anywhere(calling: ClientProbe, stream: int) -> None:
     calling.peer.expect_tolerance(1)
 
 
-@pytest.mark.parametrize(
-    "late", [h2.data(1), h2.data(1, b"x", end=True), h2.headers(1, BLOCK), h2.headers(1, END, end=True)]
-)
-def test_5_1_closed(calling: ClientProbe, late: bytes) -> None:
+LATE = {
+    "data": h2.data(1, b"x"),
+    "data-end": h2.data(1, b"x", end=True),
+    "headers": h2.headers(1, BLOCK),
+    "trailers": h2.headers(1, END, end=True),
+    "window-update": h2.window_update(1, 5),
+    "rst-stream": h2.rst_stream(1, 0),
+    "priority": h2.priority(1),
+    "response": reply(1),
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_5_1_cancelled_ignores(calling: ClientProbe, name: str) -> None:
+    """What crosses our RST_STREAM is dropped, and not answered again."""
+    calling.outcomes[0].cancel()
+    calling.settle()
+    calling.peer.send(LATE[name])
+    calling.peer.expect_stream_error(1, Code.CANCEL)
+
+
+@pytest.mark.parametrize("name", ["data", "data-end", "headers", "trailers", "response"])
+def test_5_1_closed(calling: ClientProbe, name: str) -> None:
     """DATA or HEADERS behind a complete response is STREAM_CLOSED."""
-    calling.peer.send(reply(1))
-    calling.peer.send(late)
+    calling.peer.send(reply(1), LATE[name])
     calling.peer.expect_stream_or_connection_error(1, Code.STREAM_CLOSED, Code.PROTOCOL_ERROR)
     assert calling.outcomes[0].reply == b"pong"
 
 
-@pytest.mark.parametrize("late", [h2.window_update(1, 5), h2.rst_stream(1, 0), h2.priority(1)])
-def test_5_1_closed_tolerates(calling: ClientProbe, late: bytes) -> None:
+@pytest.mark.parametrize("name", ["window-update", "rst-stream", "priority"])
+def test_5_1_closed_tolerates(calling: ClientProbe, name: str) -> None:
     """WINDOW_UPDATE, RST_STREAM and PRIORITY behind a complete response are no errors."""
-    calling.peer.send(reply(1), late)
+    calling.peer.send(reply(1), LATE[name])
     calling.peer.expect_tolerance(1)
-
-
-@pytest.mark.parametrize(
-    "late",
-    [
-        h2.data(1, b"x"),
-        h2.data(1, b"x", end=True),
-        h2.headers(1, BLOCK),
-        h2.headers(1, END, end=True),
-        h2.window_update(1, 5),
-        h2.rst_stream(1, 0),
-        reply(1),
-    ],
-)
-def test_5_1_cancelled_ignores(calling: ClientProbe, late: bytes) -> None:
-    """What crosses our RST_STREAM is dropped, and not answered again."""
-    calling.outcomes[0].cancel()
-    calling.settle()
-    calling.peer.send(late)
-    calling.peer.expect_stream_error(1, Code.CANCEL)
 
 
 def test_5_1_1_our_streams_are_odd_and_rise(calling: ClientProbe) -> None:

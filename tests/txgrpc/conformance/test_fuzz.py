@@ -24,6 +24,7 @@ from microd.testing.http2_probe import RESPONSE, TRAILERS, ServerProbe, call, op
 from microd.txgrpc.connection import Http2Connection
 from microd.txgrpc.frames import ProtocolFault
 from microd.txgrpc.headerblock import HeaderDecoder, encode_fields
+from microd.txgrpc.limits import Limits
 from microd.txgrpc.stream import Stream
 
 
@@ -254,9 +255,9 @@ class Recorder(Stream):
 class Ours:
     """Our connection, with a recorder for each stream."""
 
-    def __init__(self, *, client_side: bool) -> None:
+    def __init__(self, *, client_side: bool, limits: Limits | None = None) -> None:
         self.heard: dict[int, Heard] = {}
-        self.connection = Http2Connection(client_side, accept=self._accept)
+        self.connection = Http2Connection(client_side, limits or Limits(), accept=self._accept)
         self.connection.start()
         self.written = b""
 
@@ -409,6 +410,58 @@ def answer(connection: Http2Connection, stream_id: int, e: Exchange) -> Heard:
         return Heard([head], octets, False, 8)
     connection.send_trailers(stream, encode_fields(list(tail)))
     return Heard([head, tail], octets, True)
+
+
+def shuttle(client: Ours, server: Ours, draw: Callable[..., Any]) -> None:
+    """Carry octets both ways in random pieces until neither side has any more to say."""
+    toward_server, toward_client = b"", b""
+    while True:
+        toward_server += client.written + client.connection.data_to_send()
+        toward_client += server.written + server.connection.data_to_send()
+        client.written = server.written = b""
+        if not toward_server and not toward_client:
+            return
+        take = draw(st.integers(1, 40_000))
+        server.take(toward_server[:take])
+        toward_server = toward_server[take:]
+        take = draw(st.integers(1, 40_000))
+        client.take(toward_client[:take])
+        toward_client = toward_client[take:]
+
+
+@examples(40)
+@given(
+    st.integers(1, 70_000),
+    st.integers(1, 70_000),
+    st.lists(st.lists(st.integers(0, 60_000), min_size=1, max_size=4), min_size=1, max_size=4),
+    st.data(),
+)
+def test_everything_arrives_through_any_windows(
+    client_window: int, server_window: int, sizes: list[list[int]], data: st.DataObject
+) -> None:
+    """Messages of any size pass both ways through windows of any size, and nobody waits for ever."""
+    client = Ours(client_side=True, limits=Limits(stream_window=client_window))
+    server = Ours(client_side=False, limits=Limits(stream_window=server_window))
+    expected = {}
+    block = encode_fields(list(request_fields()))
+    for each in sizes:
+        bodies = [bytes([n % 251]) * size for n, size in enumerate(each)]
+        octets = b"".join(wire.message(body) for body in bodies)
+        expected[client.open(block, octets, end=True)] = octets
+    shuttle(client, server, data.draw)
+    for stream in list(server.connection.streams.values()):
+        server.connection.send_headers(stream, encode_fields(list(RESPONSE)))
+        server.connection.send_data(stream, expected[stream.id])
+        server.connection.send_trailers(stream, encode_fields(list(TRAILERS)))
+    shuttle(client, server, data.draw)
+    assert client.connection.failed is None
+    assert server.connection.failed is None
+    assert {stream: heard.octets for stream, heard in server.heard.items()} == expected
+    assert {stream: heard.octets for stream, heard in client.heard.items()} == expected
+    assert all(heard.ended for heard in (*server.heard.values(), *client.heard.values()))
+    assert not client.connection.streams
+    assert not server.connection.streams
+    assert client.connection.buffered == server.connection.buffered == 0
 
 
 @st.composite

@@ -105,6 +105,15 @@ def test_flood_of_noise_on_a_stream_that_we_reset(probe: ServerProbe, name: str)
     peer.expect_connection_error(Code.ENHANCE_YOUR_CALM)
 
 
+def test_a_window_of_small_late_messages_is_welcome(probe: ServerProbe) -> None:
+    """All that was under way when a call was answered early is dropped in peace, though it be thousands of frames."""
+    peer = probe.peer()
+    window = peer.announced().get(Setting.INITIAL_WINDOW_SIZE, h2.DEFAULT_WINDOW)
+    peer.send(opening(1, "Early"))
+    peer.deliver(h2.data(1, h2.message(b"x" * 45)) * (window // 50))
+    peer.expect_stream_error(1, Code.NO_ERROR)
+
+
 def test_flood_of_headers_on_a_stream_that_we_reset(probe: ServerProbe) -> None:
     """Decoding the field blocks of dead streams for ever is not owed either."""
     peer = probe.peer()
@@ -393,6 +402,19 @@ def test_unread_messages_of_nothing(probe: ServerProbe) -> None:
                 break
             peer.deliver(octets)
     assert peer.resets(1) or peer.closed
+
+
+def test_unread_messages_of_little() -> None:
+    """Tiny messages that nobody reads are counted with what keeping them costs."""
+    octets = h2.data(1, h2.message(b"ab") * 2340)
+    with ServerProbe(Limits(max_buffered=4 * MIB)) as probe, bounded(16 * MIB):
+        peer = probe.peer()
+        window = peer.announced()[Setting.INITIAL_WINDOW_SIZE]
+        for stream in range(1, 21, 2):
+            peer.deliver(opening(stream, "Deaf"))
+            for _ in range(window // 16_380):
+                peer.deliver(h2.frame(Kind.DATA, 0, stream, octets[9:]))
+        peer.expect_alive()
 
 
 def test_gzip_bomb() -> None:
