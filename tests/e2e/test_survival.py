@@ -76,7 +76,7 @@ def alive(pid: int) -> bool:
 
 def processes_under(folder: Path) -> set[int]:
     """The processes whose environment says that they belong to this machine."""
-    mark = f"MICRO_HOME={folder}".encode()
+    mark = f"HOME={folder}".encode()
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and alive(int(entry.name)):

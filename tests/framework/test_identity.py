@@ -12,6 +12,7 @@ from microd.kernel.errors import BadRequest, Unauthorized
 from microd.testing.daemon import FakeDaemon
 from microd.testing.outcome import done
 from microd.txgrpc.memory import connect
+from microd.wire import auth_pb2
 
 
 class World:
@@ -116,3 +117,16 @@ def test_environment() -> None:
     assert isinstance(nobody, Nobody)
     with pytest.raises(Unauthorized, match="set MICRO_AUTH_ID and MICRO_AUTH_SECRET"):
         next(nobody.log_in())
+
+
+def test_copies_race() -> None:
+    """When another copy makes the account first, this one logs in with it; its secret is left alone."""
+    steps = OwnDaemon("a", "admin's", "micro").log_in()
+    good = auth_pb2.TokenResponse(token=auth_pb2.Token(access_token="t", expiry=1))
+    assert next(steps).path == "/auth.Auth/Token"
+    assert steps.throw(BadRequest("Account not found with this ID")).path == "/auth.Auth/Token"
+    assert steps.send(good).path == "/auth.Auth/Generate"
+    assert steps.throw(BadRequest("Account with this ID already exists")).path == "/auth.Auth/Token"
+    with pytest.raises(StopIteration) as ended:
+        steps.send(good)
+    assert ended.value.value.access == "t"
