@@ -31,7 +31,7 @@ from microd.txgrpc.limits import DEFAULT, Limits
 from microd.txgrpc.metadata import EMPTY, Metadata
 from microd.txgrpc.sockets import Target, Wire
 from microd.txgrpc.status import MetadataLike, RpcError, StatusCode
-from microd.txgrpc.stream import LOCAL, Stream
+from microd.txgrpc.stream import CLOSED, LOCAL, Stream
 
 Serialize = Callable[[Any], bytes] | None
 Deserialize = Callable[[bytes], Any] | None
@@ -196,6 +196,9 @@ class BlockingCall(Stream):
         if self.partial is not None:
             self._end(RpcError(StatusCode.INTERNAL, "the answer ended within a message"))
             return
+        if self.state != CLOSED:
+            # The server wants no more of our requests.
+            self.connection.reset(self, NO_ERROR)
         self._trailers = head
         self._error = verdicts.of_trailers(head, self._head)
         self._over = True

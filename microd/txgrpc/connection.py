@@ -243,22 +243,29 @@ class Http2Connection(Outgoing):
         self._next_id = id + 2
         self.streams[id] = stream
         size, most = len(data), self.peer_max_frame
-        if end and 0 < size <= most and len(block) <= most and size <= stream.send_window:
+        if (
+            end
+            and 0 < size <= most
+            and len(block) <= most
+            and size <= stream.send_window
+            and size <= self.send_window
+            and not self.paused
+            and not self._prefix
+        ):
             # A unary call, which needs no more than two frames.
-            if size <= self.send_window and not self.paused and not self._prefix:
-                stream.send_window -= size
-                self.send_window -= size
-                self.frames_sent += 1
-                length = len(block)
-                self._out += (
-                    HEAD.pack(length >> 8, length & 255, 1, 4, id),
-                    block,
-                    HEAD.pack(size >> 8, size & 255, 0, 1, id),
-                    data,
-                )
-                stream.state |= LOCAL
-                self._sent()
-                return True
+            stream.send_window -= size
+            self.send_window -= size
+            self.frames_sent += 1
+            length = len(block)
+            self._out += (
+                HEAD.pack(length >> 8, length & 255, frames.HEADERS, frames.END_HEADERS, id),
+                block,
+                HEAD.pack(size >> 8, size & 255, frames.DATA, frames.END_STREAM, id),
+                data,
+            )
+            stream.state |= LOCAL
+            self._sent()
+            return True
         busy, self.busy = self.busy, True
         try:
             self._put_headers(stream.id, block, frames.END_STREAM if end and not data else 0)
@@ -609,7 +616,7 @@ class Http2Connection(Outgoing):
         if self.buffered > self.limits.max_buffered:
             self._overfull(stream)
             return
-        stream.unread += length - 5
+        stream.unread += length
         stream.message_received(message, False)
         if stream.unread == 0 and stream.state != CLOSED:
             self.reopen(stream, 0)

@@ -153,6 +153,7 @@ class ResponseHead:
     """The headers of a response, or its trailers, or both in one.
 
     @ivar http_status: None in trailers.
+    @ivar sound: they begin an answer of gRPC that can be read.
     @ivar grpc_status: None where the peer sent none, -1 for one that is no number.
     """
 
@@ -166,6 +167,7 @@ class ResponseHead:
         "grpc_message",
         "grpc_status",
         "http_status",
+        "sound",
         "status_details",
     )
 
@@ -184,6 +186,11 @@ class ResponseHead:
         self.content_length = _content_length(first)
         encoding = first.get(b"grpc-encoding", b"identity")
         self.encoding = None if encoding == b"identity" else encoding.decode("latin-1")
+        self.sound = (
+            self.http_status == 200
+            and self.content_type.startswith("application/grpc")
+            and self.encoding in (None, "gzip", "deflate")
+        )
         grpc_status = first.get(b"grpc-status")
         self.grpc_status: int | None = None
         if grpc_status is not None:
