@@ -32,9 +32,20 @@ class Unpacked(bytes):
     __slots__ = ()
 
 
+class Packed(bytes):
+    """A message which is still compressed, for a stream that is C{opaque}."""
+
+    __slots__ = ()
+
+
 def frame_message(message: bytes) -> bytes:
     """A message as it goes into DATA."""
     return PREFIX.pack(0, len(message)) + message
+
+
+def frame_again(message: bytes) -> bytes:
+    """A message as it goes on from an opaque stream."""
+    return PREFIX.pack(type(message) is Packed, len(message)) + message
 
 
 def frame_compressed(message: bytes) -> bytes:
@@ -116,7 +127,9 @@ def _deliver(connection: Http2Connection, stream: Stream, data: bytes | bytearra
             stream.need = 5 + size
             return at
         message = bytes(memoryview(data)[start:at_next])
-        if flag:
+        if flag and stream.opaque:
+            message = Packed(message)
+        elif flag:
             message = Unpacked(decompress(message, stream.encoding, most))
             grown = len(message) - size
             stream.held += grown

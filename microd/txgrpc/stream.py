@@ -32,6 +32,7 @@ class Stream:
     @ivar headed: the headers of the response have come (client).
     @cvar greedy: it takes each message as it comes, so that there is nothing unread; one that comes whole is then not
         accounted for, and need not be C{consumed} while C{unread} is 0.
+    @cvar opaque: it takes compressed messages as they are, marked as L{microd.txgrpc.messages.Packed}.
     @ivar encoding: how messages marked as compressed are compressed; None: they must not be.
     """
 
@@ -55,6 +56,7 @@ class Stream:
     )
 
     greedy = False
+    opaque = False
 
     outbox: deque[bytes | memoryview] | None
     last_block: bytes | None

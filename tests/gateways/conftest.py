@@ -99,6 +99,12 @@ class Town:
         return found
 
 
+@pytest.fixture(scope="session")
+def known() -> Callable[[], Known]:
+    """Makes an auth which knows three tokens."""
+    return Known
+
+
 MakeTown = Callable[..., Town]
 
 

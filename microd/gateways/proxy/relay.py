@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from microd.gateways.proxy.way import Way, answer_fields, trailers
+from microd.gateways.proxy.way import Way, answer_block, trailers
 from microd.gateways.refusals import rpc_error
 from microd.kernel.errors import BadGateway, Internal, MicroError, TimedOut, TooLarge, Unavailable
 from microd.services.registry.model import Node
@@ -29,9 +29,8 @@ from microd.txgrpc import Method, RpcError, StatusCode, replies
 from microd.txgrpc.call import ServerCall
 from microd.txgrpc.clientcall import Outbound
 from microd.txgrpc.frames import NO_ERROR, PREFIX
-from microd.txgrpc.headerblock import encode_fields
 from microd.txgrpc.heads import RequestHead, ResponseHead
-from microd.txgrpc.messages import frame_message
+from microd.txgrpc.messages import frame_again
 from microd.txgrpc.stream import CLOSED, LOCAL
 
 if TYPE_CHECKING:
@@ -64,7 +63,10 @@ class Relayed(ServerCall):
 
     _log = Logger()
 
+    opaque = True
+
     __slots__ = (
+        "_answered",
         "_dialer",
         "_extra",
         "_held",
@@ -98,7 +100,7 @@ class Relayed(ServerCall):
         self._held: list[bytes] = []
         self._kept: list[bytes] | None = []
         self._unpaid = 0
-        self._whole = False
+        self._whole = self._answered = False
         self._only: bytes | None = None
         self._extra = b""
 
@@ -114,7 +116,7 @@ class Relayed(ServerCall):
     def message_received(self, message: bytes, last: bool) -> None:
         if self._done:
             return
-        framed = frame_message(message)
+        framed = frame_again(message)
         if last:
             self._whole = True
         else:
@@ -225,9 +227,8 @@ class Relayed(ServerCall):
     def answered(self, head: ResponseHead) -> None:
         """The node has begun to answer, so no other will be asked."""
         self._kept = None
-        fields = answer_fields(head)
-        if fields:
-            self._extra = encode_fields(fields)
+        self._answered = True
+        self._extra = answer_block(head)
 
     def replied(self, message: bytes, onward: Onward) -> bool:
         """Pass on a reply; whether the client can take more."""
@@ -245,15 +246,19 @@ class Relayed(ServerCall):
             return
         request, block = self._head, trailers(head)
         reply, self._only = self._only, None
-        if reply is not None and not self._extra and len(block) < 256:
+        if type(reply) is bytes and len(block) < 256:
             self._done = True
-            self.connection.send_unary(self, request.reply_block or replies.head_block(request), reply, block)
-        elif reply is None and not self._headers_sent:
+            head_block = request.reply_block or replies.head_block(request)
+            self.connection.send_unary(self, head_block + self._extra, reply, block)
+        elif not self._answered:
+            # Headers and trailers in one: so came it.
             self._done = self._headers_sent = True
             self.connection.send_headers(self, self._head_block() + block, end=True)
         else:
             if reply is not None:
                 self._write_bytes(reply)
+            elif not self._headers_sent:
+                self._send_head()
             self._done = True
             self.connection.send_trailers(self, block)
         self._onward = None
@@ -270,6 +275,11 @@ class Relayed(ServerCall):
         """The node has sent headers and nothing else for now: so do we."""
         if not self._done and not self._headers_sent and self._only is None:
             self._send_head()
+
+    def _write_bytes(self, message: bytes) -> bool:
+        if not self._headers_sent:
+            self._send_head()
+        return self.connection.send_data(self, frame_again(message))
 
     def _send_head(self) -> None:
         self._headers_sent = True
@@ -303,6 +313,8 @@ class Relayed(ServerCall):
 
 class Onward(Outbound):
     """The part of a relayed call between us and its node."""
+
+    opaque = True
 
     __slots__ = ("_call", "_unpaid")
 

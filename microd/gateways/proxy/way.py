@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from microd.gateways.core import plain_type
 from microd.kernel.errors import BadRequest, Internal, MicroError
 from microd.txgrpc import RpcError, StatusCode, replies, requests
-from microd.txgrpc.headerblock import Field, encode_fields
+from microd.txgrpc.headerblock import encode_fields
 from microd.txgrpc.heads import RequestHead, ResponseHead
 from microd.txgrpc.metadata import RESERVED
 
@@ -15,6 +15,7 @@ from microd.txgrpc.metadata import RESERVED
 _HOP = frozenset(
     (b"timeout", b"user-agent", b"x-content-type", b"micro-namespace", *(name.encode() for name in RESERVED))
 )
+_COMPRESSION = frozenset((b"grpc-encoding", b"grpc-accept-encoding"))
 _ANSWER_HOP = frozenset((b":status", *(name.encode() for name in RESERVED)))
 _TYPES = frozenset(
     (
@@ -50,11 +51,10 @@ class Way:
             self._blocks.clear()
         found = self._blocks.get(authority)
         if found is None:
-            head = self.head
-            found = requests.block(scheme, authority, head.path, None, head.content_type) + self._forwarded
             if len(self._blocks) > 64:
                 self._blocks.clear()
-            self._blocks[authority] = found
+            own = ((b":scheme", scheme.encode()), (b":authority", authority.encode()))
+            found = self._blocks[authority] = encode_fields([(b":method", b"POST"), *own]) + self._forwarded
         return found
 
 
@@ -82,18 +82,41 @@ def no_route(service: str) -> MicroError:
 
 
 def _forwarded(head: RequestHead, namespace: str) -> bytes:
-    """The request's headers which go on, as they came."""
+    """The request's headers which go on, as they came; of gRPC's own those about compression."""
     fields = [
         (name, value)
         for name, value in head.fields
-        if name not in _HOP and name[:1] != b":" and name[:5] != b"grpc-"
+        if name not in _HOP and name[:1] != b":" and (name[:5] != b"grpc-" or name in _COMPRESSION)
     ]
-    return encode_fields([*fields, (b"micro-namespace", namespace.encode())])
+    return encode_fields(
+        [
+            (b":path", head.path.encode("latin-1")),
+            (b"content-type", head.content_type.encode("latin-1")),
+            (b"te", b"trailers"),
+            (b"user-agent", requests.USER_AGENT),
+            *fields,
+            (b"micro-namespace", namespace.encode()),
+        ]
+    )
 
 
-def answer_fields(head: ResponseHead) -> list[Field]:
+_answers: dict[ResponseHead, bytes] = {}
+
+
+def answer_block(head: ResponseHead) -> bytes:
     """The headers of an answer which go on, as they came."""
-    return [(name, value) for name, value in head.fields if name not in _ANSWER_HOP and name[:5] != b"grpc-"]
+    found = _answers.get(head)
+    if found is None:
+        # A connection makes one head of equal header blocks, so most answers share theirs.
+        if len(_answers) > 256:
+            _answers.clear()
+        fields = [
+            (name, value)
+            for name, value in head.fields
+            if name not in _ANSWER_HOP and (name[:5] != b"grpc-" or name in _COMPRESSION)
+        ]
+        found = _answers[head] = encode_fields(fields)
+    return found
 
 
 def trailers(head: ResponseHead) -> bytes:
