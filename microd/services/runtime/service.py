@@ -233,7 +233,7 @@ class Runtime(Service):
             await self._records.remove(key)
             folders = deployment.folders
             await deployment.stop()
-            del self._deployments[key]
+            self._deployments.pop(key, None)
             self._logs.close(key)
             for folder in folders:
                 await self._unused(folder)

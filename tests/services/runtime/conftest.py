@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import tarfile
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from pathlib import Path
@@ -157,8 +158,13 @@ class House:
         return service
 
     def crash(self, code: int = 1, process: MemoryProcess | None = None) -> None:
-        """The program exits, and its keeper after it."""
+        """The program exits, and its keeper after it; one that makes a virtualenv and exits well has made it."""
         process = process or self.last
+        if code == 0 and process.arguments[-3:-1] == ["-m", "venv"]:
+            home = Path(process.arguments[-1])
+            version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+            (home / "lib" / version / "site-packages").mkdir(parents=True)
+            (home / "bin").mkdir()
         process.says(b"exit %d\n" % code, 3)
         process.ends()
 

@@ -278,6 +278,15 @@ def test_delete_by_force(house: House) -> None:
     deleted.result()
 
 
+def test_delete_before_it_registered(house: House) -> None:
+    """A service that takes its time to stop is not reported for not having registered meanwhile."""
+    house.create()
+    house.clock.advance(25)
+    settles(house.runtime.delete(KEY))
+    house.clock.advance(5)
+    assert house.status() is Status.STOPPING
+
+
 def test_delete_of_the_undying(house: House) -> None:
     """When even killing does not help, the keeper is killed and nobody waits any longer than that."""
     house.create()

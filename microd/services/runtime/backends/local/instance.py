@@ -103,6 +103,7 @@ class Instance:
         if self._state.status is Status.STOPPING and life is not None:
             await settled(life)
             return
+        self._end_wait()
         self._become(Status.STOPPING)
         limit: IDelayedCall | None = None
         if process is not None:

@@ -204,5 +204,7 @@ class Venvs:
             build.process = None
             if limit.active():
                 limit.cancel()
+        if build.abandoned:
+            raise BuildFailed("nobody waits for it any more")
         if not outcome.clean:
             raise BuildFailed(f"installing its packages failed: {command[2]} {outcome}")
