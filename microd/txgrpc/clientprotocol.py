@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from microd.txgrpc.connection import Http2Connection
 from microd.txgrpc.frames import CANCEL, ENHANCE_YOUR_CALM
-from microd.txgrpc.shell import Shell
+from microd.txgrpc.shell import ROOM, Shell
 
 if TYPE_CHECKING:
     from microd.txgrpc.channel import Channel
@@ -40,10 +40,13 @@ class ClientProtocol(Shell):
 
     def dataReceived(self, data: bytes) -> None:
         connection = self.connection
+        if self._send is not None:
+            self._room = ROOM
         connection.receive(data)
         if connection.afterwards:
             self.taken_in()
         self.flush()
+        self._room = 0
         if connection.failed is not None:
             self._reason = f"the server broke the protocol: {connection.reason}"
             self.close()

@@ -14,7 +14,7 @@ from microd.txgrpc.connection import Http2Connection
 from microd.txgrpc.frames import NO_ERROR, PROTOCOL_ERROR
 from microd.txgrpc.heads import RequestHead
 from microd.txgrpc.method import Method, unknown
-from microd.txgrpc.shell import Shell
+from microd.txgrpc.shell import ROOM, Shell
 from microd.txgrpc.status import RpcError, StatusCode
 from microd.txgrpc.stream import Stream
 
@@ -72,6 +72,8 @@ class ServerProtocol(Shell):
     def dataReceived(self, data: bytes) -> None:
         connection = self.connection
         self.arrived = self.clock.seconds()
+        if self._send is not None:
+            self._room = ROOM
         connection.receive(data)
         connection.busy = True
         fresh = self.fresh
@@ -84,6 +86,7 @@ class ServerProtocol(Shell):
             self.taken_in()
         connection.busy = False
         self.flush()
+        self._room = 0
         if connection.failed is not None and not self.closing:
             self._log.info("{peer} was disconnected: {reason}", peer=self.peer, reason=connection.reason)
             self.close()
@@ -114,13 +117,12 @@ class ServerProtocol(Shell):
         data = self.connection.data_to_send()
         if not data:
             return
-        transport = self.transport
-        transport.write(data)  # type: ignore[union-attr]
+        self.write(data)
         if self.connection.paused:
             self._unread += len(data)
             if self._unread > _PATIENCE and not self._reading_paused:
                 self._reading_paused = True
-                transport.pauseProducing()  # type: ignore[union-attr]
+                self.transport.pauseProducing()  # type: ignore[union-attr]
 
     # What calls ask.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -13,6 +15,11 @@ from microd.txgrpc.connection import Http2Connection
 from microd.txgrpc.limits import Keepalive
 
 _PING = b"microd\x00\x01"
+
+
+#: Bytes that go straight to the kernel for each piece taken in. A writer who never waits must meet the transport's
+#: back-pressure some time, or the reactor would do nothing else while the peer keeps up.
+ROOM = 64 * 1024
 
 
 @implementer(IPushProducer)
@@ -36,6 +43,8 @@ class Shell(Protocol):
         self._heard = 0
         self._heard_at = 0.0
         self._ping_sent = False
+        self._send: Callable[[bytes], int] | None = None
+        self._room = 0
 
     def connectionMade(self) -> None:
         transport = self.transport
@@ -44,6 +53,8 @@ class Shell(Protocol):
         if set_no_delay is not None:
             set_no_delay(True)
         transport.registerProducer(self, True)  # type: ignore[attr-defined]
+        if isinstance(transport, Connection) and not transport.TLS:
+            self._send = transport.socket.send
         self._heard_at = self.clock.seconds()
         self.connection.on_output = self.flush
         self.connection.start()
@@ -90,7 +101,28 @@ class Shell(Protocol):
         """Write what has collected."""
         data = self.connection.data_to_send()
         if data:
-            self.transport.write(data)  # type: ignore[union-attr]
+            self.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Write C{data}; while something is being taken in, straight to the kernel, as far as it goes.
+
+        A transport's own C{write} waits for the next turn of the reactor, and costs it two more system calls and a
+        round through its event loop. The answers to what has just been read would spend a third of their time there.
+        """
+        room = self._room
+        if room > 0:
+            transport: Any = self.transport
+            self._room = room - len(data)
+            if not transport.dataBuffer and not transport._tempDataBuffer and not self.closing:
+                try:
+                    sent = self._send(data)  # type: ignore[misc]
+                except OSError:
+                    # Full, or broken: either way the transport will find out and do what is right.
+                    sent = 0
+                if sent == len(data):
+                    return
+                data = data[sent:]
+        self.transport.write(data)  # type: ignore[union-attr]
 
     def close(self) -> None:
         """Hang up once what is written has gone out."""
