@@ -464,6 +464,68 @@ def test_everything_arrives_through_any_windows(
     assert client.connection.buffered == server.connection.buffered == 0
 
 
+class Ledger:
+    """The windows as a strict client keeps them, which no octet of DATA may overdraw."""
+
+    def __init__(self) -> None:
+        self.initial = self.connection = wire.DEFAULT_WINDOW
+        self.streams: dict[int, int] = {}
+
+    def debit(self, frames: list[wire.Frame]) -> None:
+        for f in frames:
+            if f.kind == Kind.DATA and f.payload:
+                self.connection -= len(f.payload)
+                self.streams[f.stream] -= len(f.payload)
+                assert self.connection >= 0
+                assert self.streams[f.stream] >= 0
+
+    def resize(self, initial: int) -> None:
+        for stream in self.streams:
+            self.streams[stream] += initial - self.initial
+        self.initial = initial
+
+
+steps = st.one_of(
+    st.tuples(st.just("call"), st.integers(0, 30_000)),
+    st.tuples(st.just("initial"), st.integers(0, 100_000)),
+    st.tuples(st.just("connection"), st.integers(1, 100_000)),
+    st.tuples(st.just("stream"), st.integers(1, 50_000)),
+    st.tuples(st.just("reset"), st.integers(0, 5)),
+)
+
+
+@examples(80)
+@given(st.lists(steps, max_size=25))
+def test_windows_are_never_overdrawn(moves: list[tuple[str, int]]) -> None:
+    """Whatever grants and changes of windows come, we send no octet beyond them, and all that they allow."""
+    ledger = Ledger()
+    with ServerProbe() as probe:
+        peer = probe.peer()
+        for move, number in moves:
+            said = len(peer.frames)
+            streams = list(ledger.streams)
+            stream = streams[number % len(streams)] if streams else 0
+            if move == "call":
+                stream = 1 + 2 * len(streams)
+                ledger.streams[stream] = ledger.initial
+                peer.send(call(stream, "Pour", b"%d" % number))
+            elif move == "initial":
+                ledger.resize(number)
+                peer.send(wire.settings((Setting.INITIAL_WINDOW_SIZE, number)))
+            elif move == "connection":
+                ledger.connection += number
+                peer.send(wire.window_update(0, number))
+            elif stream and move == "stream":
+                ledger.streams[stream] += number
+                peer.send(wire.window_update(stream, number))
+            elif stream and not peer.resets(stream):
+                peer.send(wire.rst_stream(stream))
+            ledger.debit(peer.frames[said:])
+        open_streams = peer.protocol.connection.streams  # type: ignore[attr-defined]
+        assert ledger.connection == 0 or all(ledger.streams[stream] <= 0 for stream in open_streams)
+        assert not peer.closed
+
+
 @st.composite
 def calls(draw: st.DrawFn) -> bytes:
     """Calls of the probe's methods, as a legal client makes them."""

@@ -543,3 +543,25 @@ def test_padding_flag_with_every_length(probe: ServerProbe) -> None:
         peer = probe.peer()
         peer.send(opening(1, "Deaf"), h2.frame(Kind.DATA, Flag.PADDED, 1, bytes([pad]) + bytes(6)))
         assert peer.closed == (pad > 6)
+
+
+def test_peer_that_falls_silent(probe: ServerProbe) -> None:
+    """A peer that says nothing more is asked with PING, and dropped with its calls when it does not answer."""
+    peer = probe.peer()
+    peer.send(opening(1, "Deaf"))
+    peer.wait(24 * 3600, step=10)
+    assert [f for f in peer.of(Kind.PING) if not f.is_ack]
+    assert peer.closed
+    assert probe.finished == ["Deaf"]
+
+
+def test_peer_that_answers_pings_is_kept(probe: ServerProbe) -> None:
+    """A quiet stream of a living peer is no offence, however long."""
+    peer = probe.peer()
+    peer.send(opening(1, "Collect"))
+    for _ in range(400):
+        peer.wait(10, step=5)
+        peer.send(*(h2.ping(f.payload, ack=True) for f in peer.of(Kind.PING) if not f.is_ack))
+        peer.frames.clear()
+    peer.send(h2.data(1, h2.message(b"patience"), end=True))
+    assert peer.body(1) == h2.message(b"patience")

@@ -6,6 +6,7 @@ from microd.testing import http2_frames as h2
 from microd.testing.http2_frames import Code, Kind, Setting
 from microd.testing.http2_peer import Peer
 from microd.testing.http2_probe import ServerProbe, call, opening
+from microd.txgrpc import Limits
 
 CHUNK = 16_000
 
@@ -223,3 +224,48 @@ def test_6_9_3_a_reset_stream_frees_what_waited(probe: ServerProbe) -> None:
     peer.send(h2.window_update(1, 1000), h2.window_update(0, 1000))
     assert not [f for f in peer.frames[sent:] if f.stream == 1]
     peer.expect_alive()
+
+
+# 6.9.3 A smaller window of ours
+
+
+def test_6_9_3_data_sent_before_our_settings_were_acknowledged() -> None:
+    """Until the peer acknowledges a window smaller than 65,535 octets it may use all of these."""
+    with ServerProbe(Limits(stream_window=1000)) as probe:
+        peer = probe.connect()
+        peer.send(h2.PREFACE, h2.settings(), opening(1, "Deaf"))
+        fill(peer, 1, h2.DEFAULT_WINDOW)
+        peer.expect_tolerance(1)
+
+
+def test_6_9_3_data_sent_after_our_settings_were_acknowledged() -> None:
+    """The acknowledgement binds the peer to the smaller window, on streams opened before it and after."""
+    with ServerProbe(Limits(stream_window=1000)) as probe:
+        peer = probe.connect()
+        peer.send(h2.PREFACE, h2.settings(), opening(1, "Deaf"))
+        fill(peer, 1, 600)
+        peer.send(h2.settings_ack(), opening(3, "Deaf"))
+        fill(peer, 1, 400)
+        fill(peer, 3, 1000)
+        peer.expect_tolerance(1, 3)
+        fill(peer, 1, 1)
+        peer.expect_stream_error(1, Code.FLOW_CONTROL_ERROR)
+        fill(peer, 3, 1)
+        assert peer.resets(3) == [Code.FLOW_CONTROL_ERROR]
+
+
+@pytest.mark.parametrize("window", [1, 2, 7, 100])
+def test_6_9_3_messages_larger_than_a_tiny_window_arrive(window: int) -> None:
+    """Whatever the window, it is granted again until a message is complete, in increments that are never zero."""
+    with ServerProbe(Limits(stream_window=window)) as probe:
+        peer = probe.peer()
+        peer.send(opening(1, "Collect"))
+        body, sent = h2.message(b"x" * 300), 0
+        while sent < len(body):
+            room = window + peer.granted(1) - sent
+            assert room > 0, "the window is not granted again"
+            peer.send(h2.data(1, body[sent : sent + room]))
+            sent += room
+        peer.send(h2.data(1, end=True))
+        assert peer.body(1) == body
+        assert all(f.increment for f in peer.of(Kind.WINDOW_UPDATE))
