@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from microd.txgrpc import timeouts
 from microd.txgrpc.headerblock import encode_field, encode_fields
-from microd.txgrpc.metadata import to_fields
+from microd.txgrpc.metadata import Metadata, to_fields
 from microd.txgrpc.status import MetadataLike
 
 USER_AGENT = b"microd-txgrpc/1"
@@ -43,7 +43,17 @@ def block(
     @raise ValueError: metadata which cannot be sent.
     """
     made = _plain(scheme, authority, path, content_type or "application/grpc+proto", compress)
-    return made + encode_fields(to_fields(metadata)) if metadata else made
+    if not metadata:
+        return made
+    if isinstance(metadata, Metadata):
+        return made + _metadata(metadata)
+    return made + encode_fields(to_fields(metadata))
+
+
+@lru_cache(maxsize=1024)
+def _metadata(metadata: Metadata) -> bytes:
+    """Made once for metadata that is used again, as a relay's and a gateway's is."""
+    return encode_fields(to_fields(metadata))
 
 
 def timeout(seconds: float) -> bytes:
