@@ -18,9 +18,10 @@ from microd.app.lock import FolderTaken
 from microd.app.sources import BadSettings
 from microd.gateways.listen import CannotListen
 from microd.kernel.lifecycle import OrderedService
+from microd.services.auth.keys import BadKey
 
 #: What the operator can mend: one sentence does, a traceback would only hide it.
-_EXPLAINED = (FolderTaken, CannotListen, BadSettings)
+_EXPLAINED = (FolderTaken, CannotListen, BadSettings, BadKey)
 
 
 class RootReactor(Protocol):

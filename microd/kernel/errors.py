@@ -15,7 +15,8 @@ from __future__ import annotations
 import json
 from http import HTTPStatus
 
-#: HTTP status to gRPC status (spec 2.5); what is missing is UNKNOWN (2).
+#: HTTP status to gRPC status (spec 2.5); what is missing is UNKNOWN (2). So is 502, on purpose: there the outcome is
+#: unknown, and clients are told by UNAVAILABLE that they may try again.
 GRPC_STATUS = {
     200: 0,
     400: 3,
@@ -28,7 +29,6 @@ GRPC_STATUS = {
     413: 8,
     500: 13,
     501: 12,
-    502: 14,
     503: 14,
     504: 4,
 }

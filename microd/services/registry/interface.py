@@ -55,7 +55,10 @@ class IRegistry(Protocol):
         """The changes from now on, of one service or (with an empty name) of all."""
 
     def nodes(self, namespace: str, name: str) -> tuple[Node, ...]:
-        """The living nodes of all versions of a service; the very same tuple until something changes."""
+        """The living nodes of all versions of a service; the very same tuple until something changes.
+
+        With C{*}, those of every namespace, gathered anew each time.
+        """
 
     def endpoints_of(self, namespace: str, name: str) -> tuple[Endpoint, ...]:
         """What a service can be asked: the endpoints of all its versions, each name once.

@@ -29,7 +29,7 @@ def endpoints(registry: IRegistry, reserved: Collection[str] = ()) -> list[Rpc]:
         Rpc(path + "Register", pb.Service, pb.EmptyResponse, wire.register),
         Rpc(path + "Deregister", pb.Service, pb.EmptyResponse, wire.deregister),
         Rpc(path + "ListServices", pb.ListRequest, pb.ListResponse, wire.list_services),
-        Rpc(path + "Watch", pb.WatchRequest, pb.Result, wire.watch, server_streaming=True),
+        Rpc(path + "Watch", pb.WatchRequest, pb.Result, wire.watch, server_streaming=True, endless=True),
     ]
 
 

@@ -12,7 +12,7 @@ from microd.kernel.errors import Unavailable
 from microd.services.registry import rules
 from microd.services.registry.catalogue import Catalogue
 from microd.services.registry.interface import IRegistry
-from microd.services.registry.model import Change, Endpoint, Limits, Node, Service
+from microd.services.registry.model import EVERYWHERE, Change, Endpoint, Limits, Node, Service
 from microd.services.registry.watch import Watch
 
 #: More watchers than this at once are refused.
@@ -70,6 +70,13 @@ class Registry(TwistedService, IRegistry):
         return watch
 
     def nodes(self, namespace: str, name: str) -> tuple[Node, ...]:
+        if namespace == EVERYWHERE:
+            return tuple(
+                node
+                for version in self._catalogue.everything(EVERYWHERE)
+                if version.name == name
+                for node in version.nodes
+            )
         found = self._nodes.get((namespace, name))
         if found is None:
             versions = self._catalogue.versions(namespace, name)

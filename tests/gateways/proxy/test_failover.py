@@ -94,6 +94,8 @@ def test_killed_during_a_call(town: Any, nodes: Any) -> None:
     kill(one)
     assert len(errors) == 3
     for error in errors:
+        # Clients try UNAVAILABLE again by themselves; this must not be.
+        assert error.code is StatusCode.UNKNOWN
         assert told(error).code == 502
         assert "the outcome of the call is unknown" in told(error).detail
     assert len(two.requests) == 3

@@ -215,6 +215,15 @@ def test_nodes_is_remembered(registry: Registry) -> None:
     assert registry.nodes("micro", "greeter") is first
 
 
+def test_nodes_everywhere(registry: Registry) -> None:
+    """C{*} finds the nodes of a service in every namespace, and no other service's."""
+    done(registry.register("micro", replace(GREETER, nodes=(ONE,)), 90))
+    done(registry.register("foo", replace(GREETER, nodes=(TWO,)), 90))
+    done(registry.register("foo", replace(GREETER, name="other"), 90))
+    assert registry.nodes("*", "greeter") == (ONE, TWO)
+    assert registry.nodes("*", "nobody") == ()
+
+
 def test_watch_one_service(registry: Registry) -> None:
     """A watcher of one service hears of that one only."""
     reader = Reader(registry.watch("micro", "greeter"))
