@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from typing_extensions import TypeVar
@@ -12,7 +12,7 @@ from microd.framework.context import current_call
 from microd.framework.failures import micro_error
 from microd.framework.identity import Identity, Question
 from microd.framework.outgoing import CORE, TIMEOUT, MetadataLike, Outgoing, headers, outgoing
-from microd.framework.store import Ask, Store
+from microd.framework.store import Ask, Questions, Store
 from microd.framework.tokens import Tokens
 from microd.kernel.caller import Account
 from microd.kernel.errors import MicroError, Unauthorized
@@ -53,7 +53,8 @@ class Client:
         self._now = now
         self.tokens = Tokens(identity, self._ask_auth, now)
         self._inspected: dict[str, tuple[float, Account | None]] = {}
-        self.store = Store(lambda ask: self._bridge.theirs(self._ask_store(ask)), namespace, table)
+        self.store_questions = Questions(namespace, table)
+        self.store = Store(lambda ask: self._bridge.theirs(self.ask_store(ask)), namespace, table)
 
     def call(
         self,
@@ -75,7 +76,7 @@ class Client:
         @raise MicroError: what the service answered, or how the call broke off.
         """
         return self._bridge.theirs(
-            self._call(service, endpoint, request, reply, timeout, metadata, namespace)
+            self.answer(service, endpoint, request, reply, timeout, metadata, namespace)
         )
 
     def stream(
@@ -95,7 +96,7 @@ class Client:
         @param timeout: seconds for the whole stream; without it, what is left to the call that is being answered.
         """
         return self._bridge.their_stream(
-            self._stream(service, endpoint, request, reply, timeout, metadata, namespace)
+            self.answers(service, endpoint, request, reply, timeout, metadata, namespace)
         )
 
     async def ask(
@@ -157,7 +158,7 @@ class Client:
 
     # -- how
 
-    async def _call(
+    async def answer(
         self,
         service: str,
         endpoint: str,
@@ -167,6 +168,7 @@ class Client:
         metadata: MetadataLike | None,
         namespace: str | None,
     ) -> T:
+        """What L{call} does, as a coroutine of ours whatever the author's are."""
         made = headers(namespace or self._namespace, await self._token(), _trace(), metadata)
         if not isinstance(request, AsyncIterable):
             wanted = outgoing(service, endpoint, type(request), reply)
@@ -202,7 +204,7 @@ class Client:
             raise micro_error(problem) from None
         return wanted.parse(answer)
 
-    async def _stream(
+    async def answers(
         self,
         service: str,
         endpoint: str,
@@ -211,7 +213,8 @@ class Client:
         timeout: float | None,
         metadata: MetadataLike | None,
         namespace: str | None,
-    ) -> AsyncIterator[T]:
+    ) -> AsyncGenerator[T, None]:
+        """What L{stream} does, likewise."""
         made = headers(namespace or self._namespace, await self._token(), _trace(), metadata)
         if isinstance(request, AsyncIterable):
             wanted = outgoing(service, endpoint, None, reply)
@@ -237,10 +240,11 @@ class Client:
     async def _ask_auth(self, question: Question) -> Any:
         return await self.ask(question.path, question.request, question.reply, token=question.token)
 
-    async def _ask_store(self, ask: Ask[T]) -> T:
+    async def ask_store(self, ask: Ask[T]) -> T:
+        """Put a question to the store."""
         if not ask.stream:
             return ask.answer([await self.ask(ask.path, ask.request, ask.reply)])
-        replies = self._stream("", ask.path, ask.request, ask.reply, _default_timeout(), None, CORE)
+        replies = self.answers("", ask.path, ask.request, ask.reply, _default_timeout(), None, CORE)
         return ask.answer([reply async for reply in replies])
 
     async def _token(self) -> str:

@@ -75,7 +75,7 @@ class Node:
         if not published.handlers:
             raise CannotStart(f"{service.name} has no endpoints: decorate functions with @service.endpoint")
         await self._await_daemon()
-        service.client = self._client
+        service.client, service.workers = self._client, self._threads
         self._threads.start()
         for hook in service.starting:
             await self._called(hook)
@@ -111,7 +111,7 @@ class Node:
                 self.log.failure("a function for the stop failed")
         self._threads.stop()
         await self._client.close()
-        self._service.client = None
+        self._service.client = self._service.workers = None
 
     async def _await_daemon(self) -> None:
         """A service may start before its daemon, though not for ever."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any, TextIO
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.error import ReactorAlreadyInstalledError
 from twisted.internet.main import installReactor
 from twisted.logger import Logger, globalLogBeginner
@@ -166,7 +166,7 @@ class Life:
 
     def _failed(self, failure: Failure) -> None:
         self._starting = None
-        if self._stopping is not None:
+        if failure.check(CancelledError):
             return
         if failure.check(CannotStart, SchemaError, MicroError):
             self.problem = str(failure.value)

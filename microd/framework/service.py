@@ -10,6 +10,8 @@ from typing import Any, TypeVar, overload
 from microd.framework import naming
 from microd.framework.client import Client
 from microd.framework.endpoints import Endpoints, Published
+from microd.framework.threadclient import ThreadClient
+from microd.framework.workers import Workers
 
 F = TypeVar("F", bound=Callable[..., Any])
 Hook = Callable[[], Awaitable[None] | None]
@@ -64,6 +66,7 @@ class Service:
         self.stopping: list[Hook] = []
         self._endpoints = Endpoints(self.name)
         self._client: Client | None = None
+        self.workers: Workers | None = None
 
     @overload
     def endpoint(self, function: F, /) -> F: ...
@@ -121,6 +124,16 @@ class Service:
     @client.setter
     def client(self, client: Client | None) -> None:
         self._client = client
+
+    @property
+    def blocking(self) -> ThreadClient:
+        """The same for plain C{def} handlers, which run in threads: each call waits.
+
+        @raise RuntimeError: the service does not run.
+        """
+        client = self.client
+        assert self.workers is not None
+        return ThreadClient(client, self.workers)
 
     def published(self) -> Published:
         """The endpoints in all their forms.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import blockingCallFromThread
+from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from microd.kernel.errors import Unavailable
@@ -27,6 +29,9 @@ class Workers(Protocol):
 
         @raise Unavailable: too many are waiting already; this one was not begun.
         """
+
+    def wait(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """In a function that runs so: have a coroutine run on the reactor, in the function's context, and wait for it."""
 
 
 class Threads:
@@ -59,6 +64,15 @@ class Threads:
         self._pool.callInThreadWithCallback(ended, copy_context().run, function, *args)
         return done
 
+    def wait(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        context = copy_context()
+
+        def begin() -> Any:
+            return context.run(Deferred.fromCoroutine, ask())
+
+        outcome: T = blockingCallFromThread(self._reactor, begin)
+        return outcome
+
     def _ended(self, done: Deferred[Any], succeeded: bool, result: Any) -> None:
         """The thread is free again; whoever waited may have given up meanwhile."""
         self._busy -= 1
@@ -72,4 +86,13 @@ class AtOnce:
     """Runs each function right where it stands: for tests, which have no threads."""
 
     def run(self, function: Callable[..., T], *args: Any) -> Deferred[T]:
-        return succeed(copy_context().run(function, *args))
+        return execute(copy_context().run, function, *args)
+
+    def wait(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        outcome: list[T | Failure] = []
+        Deferred.fromCoroutine(ask()).addBoth(outcome.append)
+        if not outcome:
+            raise RuntimeError("the answer would come later, and in a test nothing can be waited for")
+        if isinstance(outcome[0], Failure):
+            outcome[0].raiseException()
+        return outcome[0]

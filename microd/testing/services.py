@@ -51,9 +51,9 @@ class ServiceTester:
         self.clock: Any = clock or Clock()
         self.daemon = daemon or FakeDaemon(self.clock)
         self.service = service
-        service.client = self._client(service.name)
+        service.client, service.workers = self._client(service.name), AtOnce()
         self.server: GrpcServer = grpc_server(
-            service, service.published(), AtOnce(), NoBridge(), service.client, Health(), self.clock
+            service, service.published(), service.workers, NoBridge(), service.client, Health(), self.clock
         )
         self.daemon.services[service.name] = self.server
         self.client = self._client("tester")

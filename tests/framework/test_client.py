@@ -200,3 +200,22 @@ def test_token_is_fetched_again(tester: ServiceTester) -> None:
     with pytest.raises(Unauthorized):
         run(store.read("k"))
     assert run(store.read("k")).text == "v"
+
+
+def test_blocking_in_a_handler(service: Service) -> None:
+    """A plain function calls others and the store, and waits."""
+    front = Service("front", environ={})
+
+    @front.endpoint
+    def outer(request: Text) -> Text:
+        store = front.blocking.store
+        store.write("k", request.text)
+        twice = list(front.blocking.stream("echo", "Echo.Twice", request, Text))
+        same = front.blocking.call("echo", "Echo.Same", request, Text)
+        return Text(f"{same.text} {len(twice)} {store.read('k').text} {store.list()}")
+
+    back = ServiceTester(service)
+    tester = ServiceTester(front, back.clock, back.daemon)
+    metadata = {"micro-trace-id": "t"}
+    assert tester.call("Front.Outer", Text("a"), Text, metadata=metadata).text == "a 2 a ['k']"
+    assert {path: seen["micro-trace-id"] for path, seen in tester.daemon.calls}["/echo.Echo/Same"] == "t"
