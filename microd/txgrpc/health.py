@@ -47,12 +47,17 @@ class Health:
         for service in self._statuses:
             self._note(service, NOT_SERVING)
 
+    @property
+    def watchers(self) -> int:
+        """How many calls wait for a change."""
+        return sum(map(len, self._waiting.values()))
+
     def methods(self) -> Mapping[str, Method]:
         """What a server adds to its methods to answer for its health."""
         codec = (HealthCheckRequest.FromString, HealthCheckResponse.SerializeToString)
         return {
             f"/{SERVICE}/Check": Method("unary_unary", self._check, *codec),
-            f"/{SERVICE}/Watch": Method("unary_stream", self._watch, *codec),
+            f"/{SERVICE}/Watch": Method("unary_stream", self._watch, *codec, endless=True),
         }
 
     def _note(self, service: str, status: Status) -> None:
