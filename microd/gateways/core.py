@@ -59,7 +59,7 @@ class _Core:
             case False, False:
                 return Method("unary_unary", self._unary_unary, None, None)
             case False, True:
-                return Method("unary_stream", self._unary_stream, None, None)
+                return Method("unary_stream", self._unary_stream, endless=self._endpoint.endless)
             case True, False:
                 return Method("stream_unary", self._stream_unary, None, None)
         return Method("stream_stream", self._stream_stream, None, None)

@@ -22,6 +22,7 @@ class Endpoint:
 
     A handler raises L{microd.kernel.errors.MicroError}; the door fills in the id and turns it into a status.
 
+    @ivar endless: calls go on until somebody ends them; a daemon that stops does not wait for them.
     @ivar path: C{/package.Struct/Method}, the gRPC path.
     """
 
@@ -31,6 +32,7 @@ class Endpoint:
     handler: Callable[..., Any]
     client_streaming: bool = False
     server_streaming: bool = False
+    endless: bool = False
 
     @property
     def service(self) -> str:

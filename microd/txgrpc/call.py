@@ -78,7 +78,8 @@ class ServerCall(Stream):
         self._protocol = protocol
         self._head = head
         self._method = method
-        self._armed = self._begun = self._done = self._headers_sent = self._lingers = False
+        self._armed: set[Any] | None = None
+        self._begun = self._done = self._headers_sent = self._lingers = False
         self._request: bytes | None = None
         self._running: Running | None = None
         self._inbox: deque[bytes] | None = None
@@ -216,7 +217,9 @@ class ServerCall(Stream):
             if last:
                 self.unread += len(message) + 5
             self._inbox.append(message)
-            self._wake()
+            if self._reader is not None and len(self._inbox) == 1:
+                # Wake the handler once for all that has arrived.
+                self.connection.afterwards.append(self._wake)
         elif self._request is not None:
             self._fail(StatusCode.UNIMPLEMENTED, "this method takes one request, and there were more")
         else:
@@ -235,8 +238,7 @@ class ServerCall(Stream):
         if self._request is not None and not self._begun and not self._done:
             self._begin()
         if not self._done and self._head.timeout is not None:
-            self._armed = True
-            self._protocol.deadlines.add(self)
+            self._armed = self._protocol.deadlines.add(self)
 
     def message_refused(self, code: int, text: str) -> None:
         self._fail(StatusCode(code), text)
@@ -253,6 +255,11 @@ class ServerCall(Stream):
     def ended(self) -> None:
         # Our answer is complete and the client still sends: tell it that nobody listens (RFC 9113 8.1).
         self.connection.reset(self, NO_ERROR)
+
+    def dismiss(self) -> None:
+        """The server wants to go: do not wait for a call that has no end of its own."""
+        if self._method.endless:
+            self._fail(StatusCode.UNAVAILABLE, "the server is going away")
 
     def expired(self) -> None:
         """The deadline has passed."""
@@ -381,7 +388,7 @@ class ServerCall(Stream):
             self.connection.send_unary(
                 self, head.reply_block or replies.head_block(head), message, replies.TRAILERS_OK
             )
-        if self._armed or self._children:
+        if self._armed is not None or self._children:
             self._finish()
 
     def _write(self, reply: Any) -> bool:
@@ -400,7 +407,7 @@ class ServerCall(Stream):
             self._send_head()
         if self.compress and self._head.accepts_gzip:
             return self.connection.send_data(self, messages.frame_compressed(message))
-        return self.connection.send_data(self, messages.frame_message(message))
+        return self.connection.send_message(self, message)
 
     def _send_head(self) -> None:
         self._headers_sent = True
@@ -456,9 +463,9 @@ class ServerCall(Stream):
     def _finish(self) -> None:
         """The call is over: disarm, and stop a handler that still runs."""
         self._done = True
-        if self._armed:
-            self._armed = False
-            self._protocol.deadlines.remove(self)
+        if self._armed is not None:
+            self._armed.discard(self)
+            self._armed = None
         if self._inbox:
             self._inbox.clear()
         self._cancel()

@@ -19,12 +19,14 @@ class Method:
 
     @ivar deserialize: makes a request of its bytes; None hands on the bytes.
     @ivar serialize: makes bytes of a reply; None: replies are bytes.
+    @ivar endless: its calls go on until somebody ends them, as those of a watch do; a drain does so, with UNAVAILABLE.
     """
 
     kind: Kind
     handler: Callable[..., Any]
     deserialize: Deserialize = None
     serialize: Serialize = None
+    endless: bool = False
     streams_in: bool = field(init=False)
     streams_out: bool = field(init=False)
 

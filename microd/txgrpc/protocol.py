@@ -195,6 +195,10 @@ class ServerProtocol(Shell):
             return
         self.connection.on_idle = self._idle
         self.connection.drain(final=True)
+        for call in list(self.connection.streams.values()):
+            if isinstance(call, ServerCall):
+                call.dismiss()
+        self.flush()
         if not self.connection.streams:
             self._idle()
 

@@ -31,7 +31,7 @@ def endpoints(runtime: Runtime, reserved: Collection[str] = ()) -> list[Endpoint
         Endpoint(path + "Read", pb.ReadRequest, pb.ReadResponse, wire.read),
         Endpoint(path + "Update", pb.UpdateRequest, pb.UpdateResponse, wire.update),
         Endpoint(path + "Delete", pb.DeleteRequest, pb.DeleteResponse, wire.delete),
-        Endpoint(path + "Logs", pb.LogsRequest, pb.LogRecord, wire.logs, server_streaming=True),
+        Endpoint(path + "Logs", pb.LogsRequest, pb.LogRecord, wire.logs, server_streaming=True, endless=True),
         Endpoint(
             "/runtime.Source/Upload", pb.UploadRequest, pb.UploadResponse, wire.upload, client_streaming=True
         ),
