@@ -27,6 +27,7 @@ from microd.txgrpc import messages, requests
 from microd.txgrpc.call import CURRENT
 from microd.txgrpc.clientcall import ClientCall, Outbound, UnaryCall
 from microd.txgrpc.clientprotocol import ClientFactory, ClientProtocol
+from microd.txgrpc.connection import Http2Connection
 from microd.txgrpc.deadlines import Deadlines
 from microd.txgrpc.limits import DEFAULT, Keepalive, Limits
 from microd.txgrpc.status import MetadataLike, RpcError, StatusCode
@@ -131,6 +132,11 @@ class Channel:
         return StreamStream(self, path, serialize, deserialize)
 
     @property
+    def connection(self) -> Http2Connection | None:
+        """The connection on which the next call will be opened, if there is one now."""
+        return None if self._ready is None else self._ready.connection
+
+    @property
     def in_flight(self) -> int:
         """How many calls are open, or wait for a connection."""
         return len(self._waiting) + sum([len(protocol.connection.streams) for protocol in self._protocols])
@@ -151,8 +157,7 @@ class Channel:
                 call.expired()
                 return
             call.expires = self.clock.seconds() + timeout
-            call.timed = True
-            self.deadlines.add(call)
+            call.timed = self.deadlines.add(call)
         protocol = self._ready
         if protocol is not None and not self._waiting and protocol.connection.can_open:
             self._open(call, protocol)
@@ -165,7 +170,7 @@ class Channel:
         call.join(connection)
         call.is_open = True
         block = call.block
-        if call.timed:
+        if call.timed is not None:
             block += requests.timeout(call.expires - self.clock.seconds())
         connection.open(call, block, call.first, end=call.whole)
         call.has_opened()

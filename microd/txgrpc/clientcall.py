@@ -52,6 +52,7 @@ class Outbound(Stream):
 
     expires: float
     head: ResponseHead | None
+    timed: set[Any] | None
 
     def __init__(
         self,
@@ -67,8 +68,8 @@ class Outbound(Stream):
         self.first = first
         self.whole = whole
         self.deserialize = deserialize
-        self.head = None
-        self.over = self.is_open = self.timed = self.wait_for_ready = False
+        self.head = self.timed = None
+        self.over = self.is_open = self.wait_for_ready = False
 
     # What the channel tells.
 
@@ -133,9 +134,9 @@ class Outbound(Stream):
     def _over(self) -> None:
         self.over = True
         channel = self.channel
-        if self.timed:
-            self.timed = False
-            channel.deadlines.remove(self)
+        if self.timed is not None:
+            self.timed.discard(self)
+            self.timed = None
         channel.done(self)
 
     def _end(self, error: RpcError, *, gone: bool = False) -> None:
@@ -186,8 +187,9 @@ class UnaryCall(Outbound):
     ) -> None:
         # What the constructors above would do, in one go: they take a tenth of a call's time.
         self.id = self.state = self.unread = self.held = self.debt = self.credit = self.need = 0
-        self.outbox = self.last_block = self.partial = self.encoding = self.head = self._message = None
-        self.headed = self.over = self.is_open = self.timed = self.wait_for_ready = False
+        self.outbox = self.last_block = self.partial = self.encoding = self.head = None
+        self._message = self.timed = None
+        self.headed = self.over = self.is_open = self.wait_for_ready = False
         self.expected = -1
         self.channel = channel
         self.block = block
@@ -308,12 +310,16 @@ class ClientCall(Outbound):
         if len(data) > most:
             bad = messages.too_large(len(data), most)
             raise RpcError(bad.code, bad.text)
-        data = messages.frame_compressed(data) if self.compress else messages.frame_message(data)
         while not self.is_open or self.outbox is not None:
             self._check_writable()
             await self._changed()
         self._check_writable()
-        if not self.connection.send_data(self, data):
+        connection = self.connection
+        if not (
+            connection.send_data(self, messages.frame_compressed(data))
+            if self.compress
+            else connection.send_message(self, data)
+        ):
             while not self.over and (self.outbox is not None or self.connection.paused):
                 await self._changed()
 
@@ -371,8 +377,9 @@ class ClientCall(Outbound):
         self._inbox.append(message)
         if last:
             self.half_closed()
-        else:
-            self._wake()
+        elif self._waiting and len(self._inbox) == 1:
+            # Wake the reader once for all that has arrived.
+            self.connection.afterwards.append(self._wake)
 
     def writable(self) -> None:
         self._wake()

@@ -30,33 +30,35 @@ class Expiring(Protocol):
 class Deadlines:
     """Tells each of many things that its deadline has passed."""
 
-    __slots__ = ("_buckets", "_clock", "_order", "_timer")
+    __slots__ = ("_buckets", "_clock", "_due", "_order", "_timer")
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._buckets: dict[int, set[Expiring]] = {}
         self._order: list[int] = []
         self._timer: IDelayedCall | None = None
+        self._due = 0.0
 
-    def add(self, thing: Expiring) -> None:
-        """Tell C{thing} when its time is over, unless it is removed first."""
+    def add(self, thing: Expiring) -> set[Expiring]:
+        """Tell C{thing} when its time is over, unless it is removed first.
+
+        @return: a set from which to discard it then; it may have gone by itself.
+        """
         expires = thing.expires
-        bucket = self._buckets.get(int(expires / WIDTH))
+        key = int(expires / WIDTH)
+        bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[int(expires / WIDTH)] = set()
-            heappush(self._order, int(expires / WIDTH))
+            bucket = self._buckets[key] = set()
+            heappush(self._order, key)
         bucket.add(thing)
         timer = self._timer
         if timer is None:
             self._timer = self._clock.callLater(max(0.0, expires - self._clock.seconds()), self._fire)
-        elif expires < timer.getTime():
+            self._due = expires
+        elif expires < self._due:
+            self._due = expires
             timer.reset(max(0.0, expires - self._clock.seconds()))
-
-    def remove(self, thing: Expiring) -> None:
-        """C{thing} is done; it may have been told already."""
-        bucket = self._buckets.get(int(thing.expires / WIDTH))
-        if bucket is not None:
-            bucket.discard(thing)
+        return bucket
 
     def stop(self) -> None:
         """Forget everything."""
@@ -83,7 +85,8 @@ class Deadlines:
             heappop(self._order)
             del self._buckets[key]
         if wake is not None:
-            self._timer = self._clock.callLater(max(GRAIN, wake - now), self._fire)
+            self._due = max(wake, now + GRAIN)
+            self._timer = self._clock.callLater(self._due - now, self._fire)
         for thing in sorted(due, key=_expires):
             thing.expired()
 

@@ -33,6 +33,8 @@ _HEAD_PREFIX = HEAD_PREFIX.pack
 #: Pieces collected (a call is four to six) after which the shell is told at once, so that the peer need not wait for
 #: all of a large batch before it has something to do.
 _MANY = 96
+#: The longest DATA frame that messages are joined in: what every peer takes.
+_JOINED = 16384
 
 
 class Outgoing:
@@ -46,6 +48,10 @@ class Outgoing:
 
     __slots__ = (
         "_blocked",
+        "_last",
+        "_last_at",
+        "_last_end",
+        "_last_size",
         "_ours_reset",
         "_out",
         "_prefix",
@@ -74,6 +80,9 @@ class Outgoing:
         self.on_idle: Callable[[], None] | None = None
         self._out: list[bytes | memoryview] = []
         self._blocked: dict[Stream, None] = {}
+        # Where the last DATA frame that took a message begins and ends in what is to be written.
+        self._last: Stream | None = None
+        self._last_at = self._last_end = self._last_size = 0
         self._prefix = b""
         self._ours_reset: dict[int, int] = {}
 
@@ -84,6 +93,7 @@ class Outgoing:
             return b""
         data = b"".join(out)
         out.clear()
+        self._last = None
         return data
 
     def _sent(self) -> None:
@@ -109,6 +119,36 @@ class Outgoing:
         for at in range(most, size, most):
             done = END_HEADERS if at + most >= size else 0
             self._out.append(frame(CONTINUATION, done, stream_id, block[at : at + most]))
+
+    def send_message(self, stream: Stream, message: bytes) -> bool:
+        """Send one message of many, as L{send_data} does; where the one before is still to be written, both go into
+        one DATA frame."""
+        size = len(message) + 5
+        if (
+            stream.outbox is not None
+            or size > stream.send_window
+            or size > self.send_window
+            or size > _JOINED
+            or self.paused
+        ):
+            return self.send_data(stream, PREFIX.pack(0, size - 5) + message)
+        stream.send_window -= size
+        self.send_window -= size
+        out = self._out
+        if self._last is stream and self._last_end == len(out) and self._last_size + size <= _JOINED:
+            self._last_size = whole = self._last_size + size
+            out[self._last_at] = _HEAD(whole >> 8, whole & 255, DATA, 0, stream.id)
+        else:
+            self.frames_sent += 1
+            self._last, self._last_at, self._last_size = stream, len(out), size
+            out.append(_HEAD(size >> 8, size & 255, DATA, 0, stream.id))
+        out += (PREFIX.pack(0, size - 5), message)
+        self._last_end = len(out)
+        self._sent()
+        if self.paused:
+            self._blocked[stream] = None
+            return False
+        return True
 
     def send_data(self, stream: Stream, data: bytes, *, end: bool = False) -> bool:
         """Send C{data} (messages with their prefixes), or queue it; C{end} ends our half after it.

@@ -95,7 +95,10 @@ class Shell(Protocol):
         while connection.afterwards:
             due, connection.afterwards = connection.afterwards, []
             for act in due:
-                act()
+                try:
+                    act()
+                except Exception:  # noqa: BLE001 - the others wait for their turn
+                    self._log.failure("what was to be done afterwards failed")
 
     def flush(self) -> None:
         """Write what has collected."""
