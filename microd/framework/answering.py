@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from microd.framework.bridge import Bridge, NoBridge
 from microd.framework.context import Call, enter
@@ -182,7 +182,9 @@ class Answering:
 
     def _defect(self, problem: Exception, call: Call) -> MicroError:
         """Log what the author did not foresee, once, and tell the caller no more than its text."""
-        self.log.failure("call {call} of {endpoint} failed", call=call.id, endpoint=self._id)
+        self.log.failure(
+            "call {call} of {endpoint} failed", level=LogLevel.error, call=call.id, endpoint=self._id
+        )
         return Internal(str(problem) or type(problem).__name__, self._id)
 
 

@@ -57,6 +57,10 @@ class StandardLibrary(logging.Handler):
 
     _log = Logger()
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("%(message)s"))
+
     def emit(self, record: logging.LogRecord) -> None:
         """Pass one record on."""
         if record.levelno >= logging.ERROR:

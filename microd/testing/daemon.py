@@ -191,14 +191,18 @@ class FakeDaemon:
 
     # -- routing
 
+    def forward(self, service: str, channel: Channel) -> None:
+        """Send a service's calls to a channel, as to a node that is not in memory."""
+        self._channels[service] = channel
+
     def _route(self, call: ServerCall) -> Method:
         service = call.path[1:].split("/")[0].rpartition(".")[0]
-        server = self.services.get(service)
-        if server is None:
-            raise RpcError(
-                StatusCode.NOT_FOUND, NotFound(f"service {service} not found", "micro.network").to_json()
-            )
-        channel = self._channels.setdefault(service, connect(server, self.clock))
+        if service not in self._channels and service in self.services:
+            self._channels[service] = connect(self.services[service], self.clock)
+        channel = self._channels.get(service)
+        if channel is None:
+            missing = NotFound(f"service {service} not found", "micro.network")
+            raise RpcError(StatusCode.NOT_FOUND, missing.to_json())
 
         async def relay(requests: AsyncIterator[bytes], asked: ServerCall) -> AsyncIterator[bytes]:
             self.calls.append((asked.path, dict(asked.metadata)))

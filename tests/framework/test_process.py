@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
+from microd.framework import BlockingClient, Conflict, Internal, NotFound
 from microd.framework.client import Client
 from microd.framework.identity import Credentials
 from microd.kernel.errors import MicroError
@@ -145,6 +148,71 @@ def over():
 
 service.run()
 """
+
+
+LOGGING = """
+import logging
+from dataclasses import dataclass
+from microd.framework import Service
+
+@dataclass
+class Text:
+    text: str = ""
+
+service = Service("logging")
+
+@service.endpoint
+async def fail(request: Text) -> Text:
+    logging.getLogger("lib").warning("beware")
+    logging.getLogger("lib").info("hidden")
+    raise RuntimeError("broken")
+
+print("ready")
+service.run()
+"""
+
+SHOUTER = """
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from microd.framework import Service, Conflict
+
+@dataclass
+class Text:
+    text: str = ""
+
+service = Service("shouter")
+
+@service.endpoint
+def shout(request: Text) -> Text:
+    return Text(request.text.upper())
+
+@service.endpoint
+async def twice(request: Text) -> AsyncIterator[Text]:
+    yield Text(request.text.upper())
+    yield Text(request.text.upper())
+
+@service.endpoint
+async def each(requests: AsyncIterator[Text]) -> AsyncIterator[Text]:
+    async for request in requests:
+        yield Text(request.text.upper())
+
+@service.endpoint
+async def join(requests: AsyncIterator[Text]) -> Text:
+    return Text("".join([request.text async for request in requests]))
+
+@service.endpoint
+async def refuse(request: Text) -> Text:
+    raise Conflict("taken")
+
+service.run()
+"""
+
+
+@dataclass
+class Text:
+    """The children's message."""
+
+    text: str = ""
 
 
 class Child(ProcessProtocol):
@@ -436,6 +504,112 @@ async def test_cannot_start(town: Town, environ: dict[str, str], said: str) -> N
     assert await child.ends() == 1
     assert said in child.text
     assert "Traceback" not in child.text
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_daemon(town: Town) -> None:
+    """Where no daemon is, a service says so, and how to start one; told to stop meanwhile it ends well."""
+    child = town.spawn(GREETER, MICRO_PROXY="127.0.0.1:1")
+    await child.says("no daemon at 127.0.0.1:1: start one with `twistd -n micro`; waiting for it")
+    child.signal("TERM")
+    assert await child.ends() == 0
+    assert "Traceback" not in child.text
+
+
+@pytest_twisted.ensureDeferred
+async def test_reactor_of_the_author(town: Town) -> None:
+    """A service whose author imports the reactor runs on that one."""
+    child = town.spawn("import twisted.internet.reactor\n" + GREETER)
+    await child.says("is running")
+
+
+@pytest_twisted.ensureDeferred
+async def test_asyncio_too_late(town: Town) -> None:
+    """Asyncio cannot be had once another reactor is there, and the sentence says what to do."""
+    child = town.spawn("import twisted.internet.reactor\n" + ASYNCIO)
+    assert await child.ends() == 1
+    assert "comes too late; import the reactor inside functions" in child.text
+
+
+@pytest_twisted.ensureDeferred
+async def test_log(town: Town) -> None:
+    """A handler's failure is in the log once, with the call's id; what libraries log is there too, above the level."""
+    registered: Deferred[None] = Deferred()
+    town.daemon.on_register = lambda: registered.callback(None)
+    child = town.spawn(LOGGING, MICRO_LOG_LEVEL="warn")
+    await child.says("ready")
+    await registered
+    client = town.client_of("logging")
+    with pytest.raises(Internal, match="broken"):
+        await client.call("logging", "Logging.Fail", {}, metadata={"micro-trace-id": "the-call"})
+    child.signal("TERM")
+    assert await child.ends() == 0
+    assert child.text.count("Traceback") == 1
+    assert "error call the-call of logging.Logging.Fail failed" in child.text
+    assert "warn lib: beware" in child.text
+    assert "hidden" not in child.text
+    assert "is running" not in child.text
+
+
+@pytest_twisted.ensureDeferred
+async def test_blocking_client(town: Town) -> None:
+    """A script calls services and the store, unary and streaming, and gets typed errors."""
+    child = town.spawn(SHOUTER)
+    await child.says("is running")
+    [entry] = town.daemon.nodes.values()
+    node = Channel(client_endpoint(reactor, entry.nodes[0].address), reactor)
+    town.channels.append(node)
+    town.daemon.forward("shouter", node)
+
+    def script() -> list[object]:
+        with BlockingClient(
+            "script", address=town.address, credentials=("a", "s"), environ={"MICRO_HOME": str(town.folder)}
+        ) as client:
+            client.store.write("k", {"a": 1})
+            found: list[object] = [
+                client.call("shouter", "Shouter.Shout", Text("a"), Text),
+                client.call("shouter", "Shouter.Shout", {"text": "b"}),
+                list(client.stream("shouter", "Shouter.Twice", Text("c"), Text)),
+                list(client.stream("shouter", "Shouter.Each", iter([Text("d"), Text("e")]), Text)),
+                client.call("shouter", "Shouter.Join", iter([Text("f"), Text("g")]), Text),
+                client.store.read("k").json(),
+                client.store.list(),
+            ]
+            for call in (
+                lambda: client.call("shouter", "Shouter.Refuse", Text(), Text),
+                lambda: client.store.read("nothing"),
+            ):
+                try:
+                    call()
+                except MicroError as problem:
+                    found.append((type(problem), problem.detail))
+            return found
+
+    assert await deferToThread(script) == [
+        Text("A"),
+        {"text": "B"},
+        [Text("C"), Text("C")],
+        [Text("D"), Text("E")],
+        Text("fg"),
+        {"a": 1},
+        ["k"],
+        (Conflict, "taken"),
+        (NotFound, "not found"),
+    ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_blocking_client_needs_no_twisted(town: Town) -> None:
+    """A script that only calls does not wait for Twisted to be imported."""
+    child = town.spawn(
+        "import sys\n"
+        "from microd.framework import BlockingClient\n"
+        "with BlockingClient() as client:\n"
+        "    client.store.write('k', 'v')\n"
+        "print('twisted' in sys.modules)\n"
+    )
+    assert await child.ends() == 0
+    assert child.text == "False\n"
 
 
 @pytest_twisted.ensureDeferred

@@ -11,7 +11,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from microd.framework.schema import scalars
+from microd.framework.schema import checking
 from microd.framework.schema.descriptors import Contract
 from microd.framework.schema.faults import FieldError, Undecodable, an, located, wants
 from microd.framework.schema.shapes import (
@@ -138,9 +138,9 @@ class _Reading:
             case Choice():
                 return self._functions.bind(_member(shape), "member")
             case Instant():
-                return self._functions.bind(scalars.instant_of, "instant")
+                return self._functions.bind(checking.instant_of, "instant")
             case Span():
-                return self._functions.bind(scalars.span_of, "span")
+                return self._functions.bind(checking.span_of, "span")
             case Scalar():
                 raise AssertionError("a scalar needs no conversion")
 
@@ -255,21 +255,21 @@ def _checked(shape: Single) -> Callable[[Any], Any]:
 def _check_for(shape: Single) -> Callable[[Any], Any]:
     match shape:
         case Scalar("string"):
-            return scalars.checked_string
+            return checking.checked_string
         case Scalar("bool"):
-            return scalars.checked_bool
+            return checking.checked_bool
         case Scalar("bytes"):
-            return scalars.checked_bytes
+            return checking.checked_bytes
         case Scalar("double" | "float"):
-            return scalars.checked_float
+            return checking.checked_float
         case Scalar(kind):
-            return scalars.checked_integer(kind)
+            return checking.checked_integer(kind)
         case Choice():
-            return scalars.checked_choice(shape)
+            return checking.checked_choice(shape)
         case Instant():
-            return scalars.checked_instant
+            return checking.checked_instant
         case Span():
-            return scalars.checked_span
+            return checking.checked_span
         case Record():
             raise AssertionError("a record is checked by its own function")
 
@@ -277,7 +277,7 @@ def _check_for(shape: Single) -> Callable[[Any], Any]:
 def _member(choice: Choice) -> Callable[[int], Any]:
     found = _members.get(choice)
     if found is None:
-        found = _members[choice] = scalars.member_of(choice)
+        found = _members[choice] = checking.member_of(choice)
     return found
 
 

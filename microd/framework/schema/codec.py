@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import orjson
 from google.protobuf.message import DecodeError, Message
 
-from microd.framework.schema import binary, textual
+from microd.framework.schema import binary, fromjson, tojson
 from microd.framework.schema.annotations import model_of
 from microd.framework.schema.descriptors import Contract
 from microd.framework.schema.faults import FieldError, Undecodable, an, wants
@@ -55,8 +55,8 @@ def codec_in(contract: Contract, kind: type | None, model: Model | None) -> Code
         kind,
         binary.parser(model, contract),
         binary.dumper(model, contract),
-        textual.parser(model),
-        textual.dumper(model),
+        fromjson.parser(model),
+        tojson.dumper(model),
     )
 
 
@@ -115,7 +115,7 @@ def _refuse_binary(_: Any) -> Any:
 
 
 def _parse_object(data: bytes) -> dict[str, Any]:
-    found = textual.loaded(data)
+    found = fromjson.loaded(data)
     if not isinstance(found, dict):
         raise wants("an object", found)
     return found

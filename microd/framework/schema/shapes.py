@@ -153,6 +153,16 @@ def zero(shape: Shape) -> object:
             return None
 
 
+def plain(shape: Single) -> type | None:
+    """The type whose values are the same in Python and in JSON; C{None} for those which are converted."""
+    match shape:
+        case Scalar("string"):
+            return str
+        case Scalar("bool"):
+            return bool
+    return None
+
+
 def is_message(kind: object) -> TypeGuard[type[Message]]:
     """Whether C{kind} is a generated protobuf message."""
     return isinstance(kind, type) and issubclass(kind, Message)

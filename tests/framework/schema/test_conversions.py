@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 from google.protobuf import json_format
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from microd.framework.schema.annotations import model_of
@@ -448,6 +448,7 @@ _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 _LONG = st.integers(-(2**63), 2**63 - 1)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.builds(
         Fuzzed,
@@ -467,6 +468,7 @@ def test_any_value(value: Fuzzed) -> None:
     assert _FUZZED.parse_json(_FUZZED.dump_json(value)) == value
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -486,6 +488,7 @@ def test_any_json(value: object) -> None:
         assert isinstance(_FUZZED.parse_json(text), Fuzzed)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary())
 def test_any_bytes(data: bytes) -> None:
     """Whatever bytes come are read, or refused with a fault of ours."""

@@ -1,7 +1,6 @@
-"""Conversions between a dataclass and protobuf's JSON.
+"""From JSON to a dataclass, by protobuf's mapping (spec micro-v3-server 2.3).
 
-Out go a field's own names, every field, 64-bit integers as strings, and null for what is absent; in come both spellings of a
-name, and what nobody knows is passed over (spec micro-v3-server 2.3).
+Both spellings of a name are taken, and what nobody knows is passed over.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from microd.framework.schema import scalars
-from microd.framework.schema.faults import FieldError, Undecodable, an, located, wants
+from microd.framework.schema import parsing
+from microd.framework.schema.faults import FieldError, Undecodable, located, wants
 from microd.framework.schema.shapes import (
     RANGES,
     Choice,
@@ -26,9 +25,10 @@ from microd.framework.schema.shapes import (
     Scalar,
     Single,
     Span,
+    plain,
     zero,
 )
-from microd.framework.schema.writing import Functions, attribute, construction
+from microd.framework.schema.writing import Functions, construction
 
 
 def parser(model: Model) -> Callable[[bytes], Any]:
@@ -45,20 +45,6 @@ def parser(model: Model) -> Callable[[bytes], Any]:
             raise Undecodable("the request is nested too deeply") from None
 
     return parse
-
-
-def dumper(model: Model) -> Callable[[Any], bytes]:
-    """A function from an instance to JSON; it raises L{FieldError} for a value that does not fit its field."""
-    make = _Making(model).written()
-
-    def dump(value: Any) -> bytes:
-        made = make(value)
-        try:
-            return orjson.dumps(made)
-        except TypeError:
-            raise FieldError("holds text which is not Unicode") from None
-
-    return dump
 
 
 def loaded(data: bytes) -> Any:
@@ -164,7 +150,7 @@ class _Reading:
 
     def _many(self, item: Single, container: type) -> Callable[[Any], Any]:
         convert = self._convert(item)
-        exact = _plain(item)
+        exact = plain(item)
 
         def many(values: Any) -> Any:
             if type(values) is not list:
@@ -179,7 +165,7 @@ class _Reading:
 
     def _keyed(self, key: Scalar, item: Single) -> Callable[[Any], dict[Any, Any]]:
         convert_key, convert = _parse_for(key), self._convert(item)
-        exact = _plain(item)
+        exact = plain(item)
 
         def keyed(values: Any) -> dict[Any, Any]:
             if type(values) is not dict:
@@ -187,108 +173,6 @@ class _Reading:
             return {
                 located(f'["{name}"]', convert_key, name): (
                     value if type(value) is exact else located(f'["{name}"]', convert, value)
-                )
-                for name, value in values.items()
-            }
-
-        return keyed
-
-
-class _Making:
-    """Writes C{make_N(value)}, which makes what C{orjson} writes, for each class."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self._functions = Functions(f"{model.root.__name__} to JSON")
-        self._located = self._functions.bind(located, "located")
-        self._numbers = {kind: place for place, kind in enumerate(model.records)}
-
-    def written(self) -> Callable[[Any], Any]:
-        for kind, parts in self._model.records.items():
-            known = self._functions.bind(kind, "Class")
-            refuse = self._functions.bind(_refusal(kind), "refuse")
-            lines: list[str] = []
-            pairs: list[str] = []
-            for place, part in enumerate(parts):
-                lines.append(f"    v{place} = {attribute('o', part.attribute)}")
-                lines += self._part(part, f"v{place}")
-                pairs.append(f"{part.name!r}: v{place}")
-            self._functions.add(
-                f"def make_{self._numbers[kind]}(o):",
-                f"    if type(o) is not {known} and not isinstance(o, {known}):",
-                f"        {refuse}(o)",
-                *lines,
-                f"    return {{{', '.join(pairs)}}}",
-            )
-        return self._functions.compiled("make_0")
-
-    def _part(self, part: Part, value: str) -> list[str]:
-        match part.shape:
-            case Scalar("string"):
-                test = f"type({value}) is not str"
-            case Scalar("bool"):
-                test = f"type({value}) is not bool"
-            case Scalar("double" | "float"):
-                test = f"type({value}) is not float or {value} - {value} != 0.0"
-            case Scalar("int32" | "uint32" as kind):
-                low, high = RANGES[kind]
-                test = f"type({value}) is not int or not {low} <= {value} <= {high}"
-            case Scalar("int64" | "uint64" as kind):
-                low, high = RANGES[kind]
-                return [
-                    f"    if type({value}) is int and {low} <= {value} <= {high}:",
-                    f"        {value} = str({value})",
-                    f"    elif {value} is not None:" if part.optional else "    else:",
-                    f"        {value} = {self._located}({part.attribute!r}, {self._converter(part.shape)}, {value})",
-                ]
-            case _:
-                test = ""
-        if part.optional:
-            test = f"{value} is not None and ({test})" if test else f"{value} is not None"
-        line = f"{value} = {self._located}({part.attribute!r}, {self._converter(part.shape)}, {value})"
-        return [f"    if {test}:", f"        {line}"] if test else [f"    {line}"]
-
-    def _converter(self, shape: Single | Many | Keyed) -> str:
-        match shape:
-            case Record(kind):
-                return f"make_{self._numbers[kind]}"
-            case Many(item, _):
-                return self._functions.bind(self._many(item), "many")
-            case Keyed(key, item):
-                return self._functions.bind(self._keyed(key, item), "keyed")
-            case single:
-                return self._functions.bind(_text_for(single), "text")
-
-    def _convert(self, shape: Single) -> Callable[[Any], Any]:
-        if isinstance(shape, Record):
-            scope, name = self._functions.scope, f"make_{self._numbers[shape.kind]}"
-            return lambda value: scope[name](value)
-        return _text_for(shape)
-
-    def _many(self, item: Single) -> Callable[[Any], list[Any]]:
-        convert = self._convert(item)
-        exact = _plain(item)
-
-        def many(values: Any) -> list[Any]:
-            if isinstance(values, str | bytes | dict) or not hasattr(values, "__iter__"):
-                raise wants("a list", values)
-            return [
-                value if type(value) is exact else located(f"[{place}]", convert, value)
-                for place, value in enumerate(values)
-            ]
-
-        return many
-
-    def _keyed(self, key: Scalar, item: Single) -> Callable[[Any], dict[str, Any]]:
-        convert_key, convert = _text_for(key), self._convert(item)
-        exact = _plain(item)
-
-        def keyed(values: Any) -> dict[str, Any]:
-            if not hasattr(values, "items"):
-                raise wants("a dict", values)
-            return {
-                _word(located(f"[{name!r}]", convert_key, name)): (
-                    value if type(value) is exact else located(f"[{name!r}]", convert, value)
                 )
                 for name, value in values.items()
             }
@@ -311,65 +195,28 @@ def _parsed_as_it_is(shape: object, value: str) -> str:
     return ""
 
 
-def _plain(shape: Single) -> type | None:
-    """The type whose values are the same on both sides."""
-    match shape:
-        case Scalar("string"):
-            return str
-        case Scalar("bool"):
-            return bool
-    return None
-
-
 def _parse_for(shape: Single) -> Callable[[Any], Any]:
     match shape:
         case Scalar("string"):
-            return scalars.parse_string
+            return parsing.parse_string
         case Scalar("bool"):
-            return scalars.parse_bool
+            return parsing.parse_bool
         case Scalar("bytes"):
-            return scalars.parse_bytes
+            return parsing.parse_bytes
         case Scalar("double"):
-            return scalars.parse_float
+            return parsing.parse_float
         case Scalar("float"):
-            return scalars.parse_float32
+            return parsing.parse_float32
         case Scalar(kind):
-            return scalars.parse_integer(kind)
+            return parsing.parse_integer(kind)
         case Choice():
-            return scalars.parse_choice(shape)
+            return parsing.parse_choice(shape)
         case Instant():
-            return scalars.parse_instant
+            return parsing.parse_instant
         case Span():
-            return scalars.parse_span
+            return parsing.parse_span
         case Record():
             raise AssertionError("a record is read by its own function")
-
-
-def _text_for(shape: Single) -> Callable[[Any], Any]:
-    match shape:
-        case Scalar("string"):
-            return scalars.checked_string
-        case Scalar("bool"):
-            return scalars.checked_bool
-        case Scalar("bytes"):
-            return scalars.text_bytes
-        case Scalar("double" | "float"):
-            return scalars.text_float
-        case Scalar(kind):
-            return scalars.text_integer(kind)
-        case Choice():
-            return scalars.text_choice(shape)
-        case Instant():
-            return scalars.text_instant
-        case Span():
-            return scalars.text_span
-        case Record():
-            raise AssertionError("a record is written by its own function")
-
-
-def _word(key: object) -> str:
-    """A map's key, which JSON has as a string."""
-    return key if isinstance(key, str) else str(key).lower() if isinstance(key, bool) else str(key)
 
 
 def _missing(name: str) -> Any:
@@ -378,10 +225,3 @@ def _missing(name: str) -> Any:
 
 def _refuse(value: object) -> None:
     raise wants("an object", value)
-
-
-def _refusal(kind: type) -> Callable[[object], None]:
-    def refuse(value: object) -> None:
-        raise wants(an(kind.__name__), value)
-
-    return refuse
