@@ -251,16 +251,16 @@ class BlockingCall(Stream):
         @raise RpcError: it did not end with OK.
         """
         while not self._over:
-            if not self._fed():
-                self.wait()
+            self._advance()
         if self._error is not None:
             raise self._error
 
-    def _fed(self) -> bool:
-        """Send the next of the requests given, if there are any; what came meanwhile is taken in."""
+    def _advance(self) -> None:
+        """Send the next of the requests given, if there is one and room for it; else wait for something to happen."""
         given = self._requests
-        if given is None:
-            return False
+        if given is None or self._clogged():
+            self.wait()
+            return
         try:
             request = next(given)
         except StopIteration:
@@ -271,8 +271,7 @@ class BlockingCall(Stream):
             raise
         else:
             if not self._over:
-                self._write(request)
-        return True
+                self._put(request)
 
     # Reading.
 
@@ -289,8 +288,7 @@ class BlockingCall(Stream):
                 if self._error is not None:
                     raise self._error
                 raise StopIteration
-            if not self._fed():
-                self.wait()
+            self._advance()
         message = self._inbox.popleft()
         if self._over:
             self.unread -= len(message)
@@ -307,8 +305,7 @@ class BlockingCall(Stream):
     def initial_metadata(self) -> Metadata:
         """What the server sent before its first reply."""
         while self._head is None and not self._over:
-            if not self._fed():
-                self.wait()
+            self._advance()
         if self._head is None and self._error is not None and not self._error.answered:
             raise self._error
         return EMPTY if self._head is None else self._head.metadata
@@ -330,14 +327,17 @@ class BlockingCall(Stream):
         """
         if self._over:
             raise self._error or RpcError(StatusCode.CANCELLED, "the server has ended the call")
-        self._write(message)
-
-    def _write(self, message: Any) -> None:
-        data = framed(message, self._serialize, self._limits, self.compress)
-        self.connection.send_data(self, data)
-        self._wire.push()
-        while not self._over and (self.outbox is not None or self._wire.backlog > _AHEAD):
+        self._put(message)
+        while not self._over and self._clogged():
             self.wait()
+
+    def _put(self, message: Any) -> None:
+        self.connection.send_data(self, framed(message, self._serialize, self._limits, self.compress))
+        self._wire.push()
+
+    def _clogged(self) -> bool:
+        """Whether more would only pile up here."""
+        return self.outbox is not None or self._wire.backlog > _AHEAD
 
     def done_writing(self) -> None:
         """There are no more requests."""
