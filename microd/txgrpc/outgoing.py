@@ -184,6 +184,9 @@ class Outgoing:
         if not self.paused:
             self._pump(stream)
             self._sent()
+            if self.paused and stream.outbox is None and not end:
+                # All went out, and filled the transport: whoever waits now is to be told when it drains.
+                self._blocked[stream] = None
         return stream.outbox is None and not self.paused
 
     def send_unary(self, stream: Stream, head: bytes, message: bytes, trailers: bytes) -> None:
