@@ -16,6 +16,7 @@ beginning; so what was sent is kept until the node has answered something.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
@@ -36,12 +37,26 @@ from microd.txgrpc.stream import CLOSED, LOCAL
 if TYPE_CHECKING:
     from microd.services.network.dialer import Dialer
     from microd.txgrpc.channel import Channel
+    from microd.txgrpc.connection import Http2Connection
     from microd.txgrpc.protocol import ServerProtocol
 
 #: How much of a request is kept for another node; a longer one is not sent anew.
 _MOST_KEPT = 1 << 20
 #: Nodes which are tried for one call.
 _MOST_TRIED = 16
+
+
+def _hold(connection: Http2Connection, turn: Http2Connection) -> None:
+    """Collect what is sent on C{connection} until all that arrived on C{turn} has been taken in, for one write."""
+    if not connection.busy:
+        connection.busy = True
+        turn.afterwards.append(partial(_release, connection))
+
+
+def _release(connection: Http2Connection) -> None:
+    connection.busy = False
+    if connection.on_output is not None:
+        connection.on_output()
 
 
 async def _never(*_: object) -> None:
@@ -71,6 +86,7 @@ class Relayed(ServerCall):
         "_extra",
         "_held",
         "_kept",
+        "_kept_size",
         "_namespace",
         "_nodes",
         "_only",
@@ -99,7 +115,7 @@ class Relayed(ServerCall):
         self._onward: Onward | None = None
         self._held: list[bytes] = []
         self._kept: list[bytes] | None = []
-        self._unpaid = 0
+        self._kept_size = self._unpaid = 0
         self._whole = self._answered = False
         self._only: bytes | None = None
         self._extra = b""
@@ -116,17 +132,17 @@ class Relayed(ServerCall):
     def message_received(self, message: bytes, last: bool) -> None:
         if self._done:
             return
-        framed = frame_again(message)
         if last:
             self._whole = True
         else:
-            self._unpaid += len(framed)
+            self._unpaid += len(message) + PREFIX.size
         onward = self._onward
         if onward is None or not onward.is_open:
-            self._held.append(framed)
+            self._held.append(frame_again(message))
             return
-        self._keep(framed)
-        if onward.connection.send_data(onward, framed, end=last):
+        if self._kept is not None:
+            self._keep(frame_again(message))
+        if onward.send(message, last):
             self.pay()
 
     def half_closed(self) -> None:
@@ -141,7 +157,7 @@ class Relayed(ServerCall):
             return
         self._begun = True
         try:
-            self._next()
+            self._next(self.connection)
         except Exception as error:  # noqa: BLE001 - the connection that calls us must live
             self._defect(error)
 
@@ -152,29 +168,34 @@ class Relayed(ServerCall):
             self.consumed(unpaid - PREFIX.size)
 
     def _keep(self, framed: bytes) -> None:
+        """Remember what was sent, while that is little."""
         kept = self._kept
         if kept is not None:
             kept.append(framed)
-            if len(kept) > 1 and sum(map(len, kept)) > _MOST_KEPT:
+            self._kept_size += len(framed)
+            if self._kept_size > _MOST_KEPT and len(kept) > 1:
                 self._kept = None
 
     # Going on.
 
-    def _next(self) -> None:
-        """Send the call to the next node."""
+    def _next(self, turn: Http2Connection | None) -> None:
+        """Send the call to the next node.
+
+        @param turn: the connection whose bytes are being taken in, if it is for their sake.
+        """
         node = self._nodes[self._tried]
         self._tried += 1
         channel = self._dialer.channel(node.address)
-        held, self._held = self._held, []
-        kept = self._kept
-        if kept is None:
-            kept = []
-        elif kept:
-            held = kept + held
-        first = held[0] if len(held) == 1 else b"".join(held)
-        self._kept = held
+        first = (self._kept or []) + self._held
+        self._held, self._kept, self._kept_size = [], [], 0
+        for framed in first:
+            self._keep(framed)
+        ready = channel.connection
+        if ready is not None and turn is not None:
+            _hold(ready, turn)
         block = self._way.block(channel.scheme, channel.authority, self._namespace)
-        self._onward = onward = Onward(self, channel, block, first, self._whole)
+        whole = first[0] if len(first) == 1 else b"".join(first)
+        self._onward = onward = Onward(self, channel, block, whole, self._whole)
         channel.submit(onward, self.time_remaining(), False)
 
     def has_opened(self, onward: Onward) -> None:
@@ -195,7 +216,7 @@ class Relayed(ServerCall):
         try:
             can_go_on = error.undelivered and error.code is not StatusCode.DEADLINE_EXCEEDED
             if can_go_on and self._kept is not None and self._tried < min(len(self._nodes), _MOST_TRIED):
-                self._next()
+                self._next(None)
                 return
             self._flush()
             if not error.answered:
@@ -279,6 +300,8 @@ class Relayed(ServerCall):
     def _write_bytes(self, message: bytes) -> bool:
         if not self._headers_sent:
             self._send_head()
+        if type(message) is bytes:
+            return self.connection.send_message(self, message)
         return self.connection.send_data(self, frame_again(message))
 
     def _send_head(self) -> None:
@@ -294,9 +317,6 @@ class Relayed(ServerCall):
         onward = self._onward
         if onward is not None:
             onward.pay()
-
-    def expired(self) -> None:
-        self.went_wrong(RpcError(StatusCode.DEADLINE_EXCEEDED))
 
     def _defect(self, error: Exception) -> None:
         self._log.failure("relaying {path} failed", failure=Failure(error), path=self.path)
@@ -323,11 +343,18 @@ class Onward(Outbound):
         self._call = call
         self._unpaid = 0
 
+    def send(self, message: bytes, last: bool) -> bool:
+        """Send a request on; whether the node can take more."""
+        if last or type(message) is not bytes:
+            return self.connection.send_data(self, frame_again(message), end=last)
+        return self.connection.send_message(self, message)
+
     def has_opened(self) -> None:
         if not self.over:
             self._call.has_opened(self)
 
     def head_received(self, head: ResponseHead) -> None:
+        _hold(self._call.connection, self.connection)
         super().head_received(head)
         if not self.over:
             self._call.answered(head)

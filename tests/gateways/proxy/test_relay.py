@@ -339,6 +339,33 @@ def test_client_gone(town: Any, service: Service) -> None:
     assert service.ended == ["wait"]
 
 
+def test_drain(town: Any, service: Service) -> None:
+    """A door that drains lets a relayed call finish, and takes no new one."""
+    waiting = town.client.unary_unary("/greeter.Greeter/Wait")(b"")
+    draining = Deferred.fromCoroutine(town.door.drain(20))
+    town.clock.advance(1)
+    assert not draining.called
+    service.waiting.callback(b"done")
+    assert town.outcome(waiting) == b"done"
+    assert draining.called
+
+
+def test_long_requests_are_not_kept(town: Any, service: Service) -> None:
+    """What was sent of a request is kept for another node only while it is little."""
+    call = town.client.stream_stream("/greeter.Greeter/Slow")()
+    service.waiting.callback(b"")
+
+    async def pour() -> None:
+        for _ in range(300):
+            await call.write(b"x" * 10_000)
+
+    town.outcome(pour())
+    assert len(service.requests) == 300
+    (protocol,) = town.door._protocols
+    (relayed,) = protocol.connection.streams.values()
+    assert relayed._kept is None
+
+
 def test_slow_reader_of_requests(town: Any, service: Service) -> None:
     """A service that does not read stops the client; all arrives once it does."""
     sent = 0
