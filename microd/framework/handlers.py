@@ -28,7 +28,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from microd.framework.context import Call
-from microd.framework.schema.annotations import called
+from microd.framework.schema.annotations import called, hints_of
 from microd.framework.schema.shapes import SchemaError, is_message
 
 _ASYNC_STREAMS = (
@@ -104,7 +104,7 @@ def handler_of(
     @raise NameError: an annotation names something that is not defined yet.
     """
     where = place_of_function(function)
-    hints = typing.get_type_hints(_plain(function), localns=dict(names))
+    hints = hints_of(_plain(function), names)
     request, client_streaming, call_first, wants_call = _parameters(function, hints, where)
     wants_request = request is not _ABSENT
     if "return" not in hints:

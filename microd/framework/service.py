@@ -87,7 +87,8 @@ class Service:
         @param metadata: what the registry tells about the endpoint, beside its documentation.
         @raise SchemaError: the function cannot be an endpoint; the text says why, and where it is.
         """
-        names = sys._getframe(1).f_locals
+        frame = sys._getframe(1)
+        names = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
         if callable(function):
             self._endpoints.add(function, name, names, metadata or {})
             return function

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
+from functools import partial
+from threading import Thread
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, execute
@@ -40,6 +42,8 @@ class Threads:
     def __init__(self, reactor: IReactorFromThreads, size: int = THREADS) -> None:
         self._reactor = reactor
         self._pool = ThreadPool(0, size, "handlers")
+        # A function that never returns must not keep the process from ending.
+        self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
         self._room = size * (1 + QUEUE_PER_THREAD)
         self._busy = 0
 
@@ -48,8 +52,8 @@ class Threads:
         self._pool.start()
 
     def stop(self) -> None:
-        """Wait for what is running, and end the threads."""
-        if self._pool.started:
+        """End the threads; those which are still busy are left to themselves, and die with the process."""
+        if self._pool.started and not self._busy:
             self._pool.stop()
 
     def run(self, function: Callable[..., T], *args: Any) -> Deferred[T]:

@@ -150,6 +150,26 @@ service.run()
 """
 
 
+STUCK = """
+import threading
+from dataclasses import dataclass
+from microd.framework import Service
+
+@dataclass
+class Text:
+    text: str = ""
+
+service = Service("slow", drain=0.1)
+
+@service.endpoint
+def wait() -> Text:
+    print("waiting")
+    threading.Event().wait()
+    return Text()
+
+service.run()
+"""
+
 LOGGING = """
 import logging
 from dataclasses import dataclass
@@ -472,6 +492,19 @@ async def test_second_signal(town: Town) -> None:
 
 async def _wait(client: Client) -> dict[str, str]:
     return await client.call("slow", "Slow.Wait", {}, timeout=30)
+
+
+@pytest_twisted.ensureDeferred
+async def test_stuck_thread(town: Town) -> None:
+    """A plain function which does not return keeps the process for the time of the drain, and no longer."""
+    child = town.spawn(STUCK)
+    await child.says("is running")
+    waiting = Deferred.fromCoroutine(_wait(town.client_of("slow")))
+    await child.says("waiting")
+    child.signal("TERM")
+    assert await child.ends() == 0
+    with pytest.raises(MicroError, match="unknown"):
+        await waiting
 
 
 @pytest_twisted.ensureDeferred

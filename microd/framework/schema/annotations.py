@@ -8,6 +8,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Hashable, Mapping, MutableMapping, MutableSequence, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -74,6 +75,18 @@ def model_of(root: type, names: Mapping[str, object] | None = None) -> Model:
     return Model(root, reader.records, reader.choices)
 
 
+def hints_of(thing: Any, names: Mapping[str, object]) -> dict[str, Any]:
+    """The annotations of a class or a function as types.
+
+    What was defined within a function sees C{names} first; anything else sees its own module, and C{names} only for what is
+    not there.
+    """
+    if "<locals>" not in thing.__qualname__:
+        with suppress(NameError):
+            return typing.get_type_hints(thing, include_extras=True)
+    return typing.get_type_hints(thing, localns=dict(names), include_extras=True)
+
+
 class _Reader:
     """Collects the classes that are reached from a first one."""
 
@@ -102,8 +115,7 @@ class _Reader:
 
     def _hints(self, kind: type) -> dict[str, Any]:
         """The annotations of a class as types; a class may name itself, wherever it was defined."""
-        scope = {**self._names, **{known.__name__: known for known in self.records}}
-        return typing.get_type_hints(kind, localns=scope, include_extras=True)
+        return hints_of(kind, {**self._names, **{known.__name__: known for known in self.records}})
 
     def _part(self, found: Field[Any], hint: object, place: int, where: str) -> Part:
         name = found.metadata.get("name", found.name)

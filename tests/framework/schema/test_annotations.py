@@ -248,3 +248,29 @@ def test_enums_with_one_name_for_a_member(contract: Callable[[type], Contract]) 
     """Enums may share members' names, which protobuf forbids among neighbours."""
     enums = {found.enum_type.full_name for found in fields(contract(Both), Both).values()}
     assert enums == {"tests.Light", "tests.Mood.Value"}
+
+
+def test_names_of_the_own_module() -> None:
+    """A class of another module means what its annotations say there, whatever is called so where the service is."""
+    found = model_of(Endpointless, {"Leaf": Zero})
+    assert Leaf in found.records
+    assert Zero not in found.records
+
+
+@dataclass
+class Endpointless:
+    leaf: Leaf | None = None
+
+
+def test_local_names_first() -> None:
+    """A class that was defined within a function may name its neighbours there, even if its module has such names too."""
+
+    @dataclass
+    class Leaf:
+        y: str
+
+    @dataclass
+    class Branch:
+        leaves: list[Leaf]
+
+    assert Leaf in model_of(Branch, {"Leaf": Leaf}).records
