@@ -19,10 +19,10 @@ from twisted.python.failure import Failure
 
 from microd.gateways.api import failures
 from microd.gateways.api.http import Request
-from microd.gateways.api.interface import IDialer
 from microd.gateways.api.paths import Target
 from microd.gateways.api.payload import Kind, UnsupportedMediaType
 from microd.gateways.api.replies import JSON, Dated, chunk, error_reply, reply, stream_head
+from microd.gateways.api.wires import Wires
 from microd.kernel import protojson
 from microd.kernel.caller import Caller
 from microd.kernel.endpoint import Endpoint
@@ -66,7 +66,7 @@ class Asking:
         self._doing: Deferred[Any] | None = None
         self._content_type = JSON
         if kind is Kind.PROTO:
-            self._content_type = request.header(b"content-type") or JSON
+            self._content_type = request.head.get(b"content-type") or JSON
 
     def _begin(self, doing: Deferred[Any], answered: Callable[[bytes], None]) -> None:
         self._doing = doing
@@ -205,14 +205,14 @@ class AskNode(Asking):
     A node is left for the next only if it provably has not seen the call.
     """
 
-    __slots__ = ("_body", "_dialer", "_metadata", "_nodes")
+    __slots__ = ("_body", "_metadata", "_nodes", "_wires")
 
     def ask(
-        self, nodes: Sequence[Node], dialer: IDialer, body: bytes, metadata: Metadata, *, streaming: bool
+        self, nodes: Sequence[Node], wires: Wires, body: bytes, metadata: Metadata, *, streaming: bool
     ) -> None:
         """Call it."""
         self._nodes: Iterator[Node] = iter(nodes)
-        self._dialer = dialer
+        self._wires = wires
         self._body = body
         self._metadata = metadata
         if streaming:
@@ -222,13 +222,13 @@ class AskNode(Asking):
             self._try(next(self._nodes))
 
     def _try(self, node: Node) -> None:
-        call = self._dialer.channel(node.address).unary_unary(self._target.grpc)
+        kind = "application/grpc+proto" if self._kind is Kind.PROTO else "application/grpc+json"
+        call = self._wires.unary(node.address, self._target.grpc)
         doing = self._doing = call(
-            self._body, timeout=self._timeout, metadata=self._metadata, content_type=self._grpc_type
+            self._body, timeout=self._timeout, metadata=self._metadata, content_type=kind
         )
-        self._request.gone = self.cancel
+        self._request.gone = doing.cancel
         doing.addCallbacks(self._answer, self._unanswered)
-        doing.addErrback(self._broken)
 
     def _unanswered(self, failure: Failure) -> None:
         error = failure.value
@@ -239,17 +239,15 @@ class AskNode(Asking):
                 return
         self._failed(failure)
 
-    @property
-    def _grpc_type(self) -> str:
-        return "application/grpc+proto" if self._kind is Kind.PROTO else "application/grpc+json"
-
     async def _replies(self) -> Replies:
         failed: RpcError | None = None
         for node in self._nodes:
             begun = False
-            call = self._dialer.channel(node.address).unary_stream(self._target.grpc)
+            call = self._wires.streaming(node.address, self._target.grpc)
             try:
-                async with call(self._body, metadata=self._metadata, content_type=self._grpc_type) as replies:
+                async with call(
+                    self._body, metadata=self._metadata, content_type="application/grpc+json"
+                ) as replies:
                     async for each in replies:
                         begun = True
                         yield each

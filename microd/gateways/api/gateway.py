@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from microd.gateways.api.ask import AskCore, AskNode
 from microd.gateways.api.headers import Headers
-from microd.gateways.api.http import HttpServer, Request
+from microd.gateways.api.http import Head, HttpServer, Request
 from microd.gateways.api.interface import ICatalogue, IDialer, IGate, IRouter
 from microd.gateways.api.limits import Limits
 from microd.gateways.api.paths import Paths, Target, cleaned, decoded
 from microd.gateways.api.payload import Kind, UnsupportedMediaType, json_of, kind_of
 from microd.gateways.api.replies import TEXT, error_reply, reply
+from microd.gateways.api.wires import Wires
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import BadRequest, Internal, MicroError, NotFound
 from microd.services.registry.describe import described
@@ -22,10 +23,30 @@ from microd.services.registry.model import Endpoint as Described
 from microd.services.registry.model import Value
 from microd.txgrpc.timeouts import parse_grpc, parse_nanoseconds
 
+#: The shape of an endpoint's request, and whether it streams.
+_Known = tuple[Value | None, bool]
+
 _METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE"))
 
-#: What a connection's requests most often share: the raw headers, and what was made of them.
-_Shared = tuple[list[tuple[bytes, bytes]], Headers]
+
+class Notes:
+    """What a request's headers mean; made once for all requests which have the same.
+
+    @ivar refusal: why a request with these headers cannot be answered.
+    """
+
+    __slots__ = ("asked_for", "headers", "kind", "refusal", "timeout")
+
+    def __init__(self, head: Head, longest: float) -> None:
+        self.headers = Headers(head.headers)
+        self.kind = Kind.JSON
+        self.timeout, self.asked_for = longest, False
+        self.refusal: MicroError | None = None
+        try:
+            self.kind = _kind(head)
+            self.timeout, self.asked_for = _timeout(self.headers, longest)
+        except MicroError as error:
+            self.refusal = error
 
 
 class Gateway:
@@ -54,7 +75,7 @@ class Gateway:
         self._clock = clock
         self._gate = gate
         self._router = router
-        self._dialer = dialer
+        self._wires = Wires(dialer, clock)
         self._catalogue = catalogue
         self._core: dict[str, dict[str, tuple[Endpoint, Described]]] = {}
         for endpoint in endpoints:
@@ -63,7 +84,7 @@ class Gateway:
         self._limits = limits or Limits()
         self._paths = Paths()
         self._about = b'{"version": "%b"}' % version.encode()
-        self._described: dict[tuple[str, str], tuple[Sequence[Described], dict[str, Described]]] = {}
+        self._described: dict[tuple[str, str], tuple[Sequence[Described], dict[str, _Known]]] = {}
         self.server = HttpServer(self._ask, clock, self._limits)
         self.server.dated.cors = cors
         self._dated = self.server.dated
@@ -104,60 +125,49 @@ class Gateway:
             self._call(request, self._paths.resolve(path), query)
 
     def _call(self, request: Request, target: Target, query: bytes) -> None:
-        kind = _kind(request)
-        headers = self._headers(request)
-        timeout, asked_for = self._timeout(headers)
+        head = request.head
+        notes: Notes = head.notes
+        if notes is None:
+            notes = head.notes = Notes(head, self._limits.call)
+        if notes.refusal is not None:
+            raise notes.refusal
         core = self._core.get(target.service)
         if core is not None:
-            endpoint, entry = _found(core, target)
-            connection = request.connection
-            caller = self._gate.admit(
-                headers, connection.peer, target.service, target.endpoint, connection.on_lost, core=True
-            )
-            body = _body(request, query, kind, lambda: entry.request)
-            asking = AskCore(request, target, kind, self._dated, timeout, asked_for)
-            asking.ask(endpoint, caller, body, self._clock)
+            self._call_core(request, notes, target, core, query)
             return
+        headers = notes.headers
         _, namespace = self._gate.check(headers, target.service, target.endpoint)
         nodes = self._router.nodes(namespace, target.service)
         if not nodes:
             raise NotFound("service not found")
         known = self._endpoint(namespace, target)
-        body = _body(request, query, kind, lambda: known.request if known is not None else None)
-        metadata = headers.metadata(
-            namespace, request.method.decode(), request.url.decode("latin-1"), request.connection.peer
-        )
-        streaming = known is not None and known.metadata.get("stream") == "true"
-        AskNode(request, target, kind, self._dated, timeout, asked_for).ask(
-            nodes, self._dialer, body, metadata, streaming=streaming
-        )
+        shape, streaming = (None, False) if known is None else known
+        body = _body(request, query, notes.kind, shape)
+        metadata = headers.metadata(namespace, request.method, request.url, request.connection.peer)
+        asking = AskNode(request, target, notes.kind, self._dated, notes.timeout, notes.asked_for)
+        asking.ask(nodes, self._wires, body, metadata, streaming=streaming)
 
-    def _headers(self, request: Request) -> Headers:
-        """What was made of the last request's headers, if this one has the same: most have."""
+    def _call_core(
+        self,
+        request: Request,
+        notes: Notes,
+        target: Target,
+        core: dict[str, tuple[Endpoint, Described]],
+        query: bytes,
+    ) -> None:
+        found = core.get(target.endpoint)
+        if found is None:
+            raise NotFound(f"{target.service} has no endpoint {target.endpoint}")
+        endpoint, entry = found
         connection = request.connection
-        shared: _Shared | None = connection.shared
-        if shared is not None and shared[0] == request.headers:
-            return shared[1]
-        headers = Headers(request.headers)
-        connection.shared = (request.headers, headers)
-        return headers
+        caller = self._gate.admit(
+            notes.headers, connection.peer, target.service, target.endpoint, connection.on_lost, core=True
+        )
+        body = _body(request, query, notes.kind, entry.request)
+        asking = AskCore(request, target, notes.kind, self._dated, notes.timeout, notes.asked_for)
+        asking.ask(endpoint, caller, body, self._clock)
 
-    def _timeout(self, headers: Headers) -> tuple[float, bool]:
-        """Seconds for the call, and whether the client wanted it so: C{timeout} or C{grpc-timeout} (spec 2.4)."""
-        most = self._limits.call
-        asked: float | None = None
-        if (given := headers.get("grpc-timeout")) is not None:
-            try:
-                asked = parse_grpc(given.encode("latin-1"))
-            except ValueError:
-                raise BadRequest("grpc-timeout is no time") from None
-        elif (given := headers.get("timeout")) is not None:
-            asked = parse_nanoseconds(given.encode("latin-1"))
-        if asked is None or asked <= 0 or asked >= most:
-            return most, False
-        return asked, True
-
-    def _endpoint(self, namespace: str, target: Target) -> Described | None:
+    def _endpoint(self, namespace: str, target: Target) -> _Known | None:
         """What the registry says of an endpoint."""
         endpoints = self._catalogue.endpoints_of(namespace, target.service)
         key = (namespace, target.service)
@@ -165,25 +175,35 @@ class Gateway:
         if known is None or known[0] is not endpoints:
             if len(self._described) >= 4096:
                 self._described.clear()
-            known = self._described[key] = (endpoints, {each.name: each for each in endpoints})
+            streams = {each.name: each.metadata.get("stream") == "true" for each in endpoints}
+            known = endpoints, {each.name: (each.request, streams[each.name]) for each in endpoints}
+            self._described[key] = known
         return known[1].get(target.endpoint)
 
 
-def _found(core: dict[str, tuple[Endpoint, Described]], target: Target) -> tuple[Endpoint, Described]:
-    found = core.get(target.endpoint)
-    if found is None:
-        raise NotFound(f"{target.service} has no endpoint {target.endpoint}")
-    return found
-
-
-def _kind(request: Request) -> Kind:
-    encoding = request.header(b"content-encoding")
+def _kind(head: Head) -> Kind:
+    encoding = head.get(b"content-encoding")
     if encoding is not None and encoding.lower() != b"identity":
         raise UnsupportedMediaType("bodies are read as they are: send without a Content-Encoding")
-    return kind_of(request.header(b"content-type"))
+    return kind_of(head.get(b"content-type"))
 
 
-def _body(request: Request, query: bytes, kind: Kind, shape: Callable[[], Value | None]) -> bytes:
+def _timeout(headers: Headers, longest: float) -> tuple[float, bool]:
+    """Seconds for the call, and whether the client wanted it so: C{timeout} or C{grpc-timeout} (spec 2.4)."""
+    asked: float | None = None
+    if (given := headers.get("grpc-timeout")) is not None:
+        try:
+            asked = parse_grpc(given.encode("latin-1"))
+        except ValueError:
+            raise BadRequest("grpc-timeout is no time") from None
+    elif (given := headers.get("timeout")) is not None:
+        asked = parse_nanoseconds(given.encode("latin-1"))
+    if asked is None or asked <= 0 or asked >= longest:
+        return longest, False
+    return asked, True
+
+
+def _body(request: Request, query: bytes, kind: Kind, shape: Value | None) -> bytes:
     if kind is Kind.PROTO:
         return request.body
     return json_of(request.method, query, request.body, kind, shape)

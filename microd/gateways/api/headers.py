@@ -38,7 +38,7 @@ class Headers(dict[str, str]):
 
     def __init__(self, raw: Raw) -> None:
         super().__init__()
-        self._made: tuple[str, str, str] | None = None
+        self._made: tuple[str, bytes, bytes] | None = None
         self._travel = Metadata()
         for name, value in raw:
             key, text = name.decode("latin-1"), value.decode("latin-1")
@@ -46,7 +46,7 @@ class Headers(dict[str, str]):
         if "cookie" in self and "authorization" not in self:
             self._believe_cookie()
 
-    def metadata(self, namespace: str, method: str, url: str, peer: str) -> Metadata:
+    def metadata(self, namespace: str, method: bytes, url: bytes, peer: str) -> Metadata:
         """What goes on to the service: nearly all of it, and where it came from.
 
         The last result is kept: the next request on the connection most often has the same headers.
@@ -54,7 +54,8 @@ class Headers(dict[str, str]):
         key = (namespace, method, url)
         if self._made != key:
             self._made = key
-            self._travel = Metadata(self._pairs(namespace, method, url, peer))
+            texts = method.decode("latin-1"), url.decode("latin-1")
+            self._travel = Metadata(self._pairs(namespace, *texts, peer))
         return self._travel
 
     def _pairs(self, namespace: str, method: str, url: str, peer: str) -> list[tuple[str, str]]:

@@ -48,33 +48,57 @@ class HeadTooLarge(MicroError):
     code = 431
 
 
-class Request:
-    """What a client asks.
+class Head:
+    """The headers of a request; the requests of a connection share one as long as they send the same.
 
     @ivar headers: names in lower case, in the order of their coming, without C{Content-Length}.
-    @ivar keep_alive: whether another request may follow on the connection.
-    @ivar gone: called once if the client goes away before the answer is complete.
+    @ivar notes: what the server's user makes of them, once.
     """
 
-    __slots__ = ("body", "connection", "gone", "headers", "keep_alive", "method", "refusal", "url", "version")
+    __slots__ = ("_raw", "expected", "headers", "hosts", "notes", "origin")
 
-    def __init__(self, connection: HttpConnection) -> None:
-        self.connection = connection
-        self.method = b""
-        self.url = b""
-        self.version = "1.1"
-        self.headers: list[Header] = []
-        self.body = b""
-        self.keep_alive = True
-        self.refusal: MicroError | None = None
-        self.gone: Callable[[], None] | None = None
+    def __init__(self, raw: list[Header]) -> None:
+        self._raw = raw
+        self.headers = [(name.lower(), value) for name, value in raw]
+        self.hosts = sum(name == b"host" for name, _ in self.headers)
+        self.expected = self.get(b"expect")
+        self.origin = self.get(b"origin")
+        self.notes: Any = None
 
-    def header(self, name: bytes) -> bytes | None:
+    def get(self, name: bytes) -> bytes | None:
         """The first header of that name."""
         for each, value in self.headers:
             if each == name:
                 return value
         return None
+
+    def is_of(self, raw: list[Header]) -> bool:
+        """Whether C{raw} are the same headers."""
+        return self._raw == raw
+
+
+_NO_HEAD = Head([])
+
+
+class Request:
+    """What a client asks.
+
+    @ivar keep_alive: whether another request may follow on the connection.
+    @ivar gone: called once if the client goes away before the answer is complete.
+    """
+
+    __slots__ = ("body", "connection", "gone", "head", "keep_alive", "method", "refusal", "url", "version")
+
+    def __init__(self, connection: HttpConnection) -> None:
+        self.connection = connection
+        self.head = _NO_HEAD
+        self.method = b""
+        self.url = b""
+        self.version = "1.1"
+        self.body = b""
+        self.keep_alive = True
+        self.refusal: MicroError | None = None
+        self.gone: Callable[[], None] | None = None
 
     def answer(self, reply: bytes) -> None:
         """Send a whole answer: head and body."""
@@ -90,7 +114,6 @@ class HttpConnection(Protocol):
     """One client's connection.
 
     @ivar deadline: when the server's look will find it too late for what is awaited.
-    @ivar shared: whatever the server's user wants to keep from one request to the next.
     """
 
     transport: Any
@@ -108,8 +131,9 @@ class HttpConnection(Protocol):
         self._current: Request | None = None
         self._queue: deque[Request] = deque()
         self._advancing = False
-        self._hosts = 0
-        self._expected: bytes | None = None
+        self._raw: list[Header] = []
+        self._head = _NO_HEAD
+        self._awaits_leave = False
         self._deaf = False
         self._unread = False
         self._last_answer = False
@@ -122,7 +146,6 @@ class HttpConnection(Protocol):
         self._lost: list[Callable[[], None]] = []
         self.deadline = NEVER
         self.peer = ""
-        self.shared: Any = None
 
     # Twisted calls these.
 
@@ -143,10 +166,7 @@ class HttpConnection(Protocol):
         if self._deaf:
             return
         self._overhead += len(data)
-        if self._reading is None and self._current is None:
-            self.deadline = min(self.deadline, self._server.now + self._limits.head_time)
-        elif self._in_body:
-            self._progress()
+        already = self._reading
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -157,8 +177,14 @@ class HttpConnection(Protocol):
             cause = error.__context__
             self._refuse(cause if isinstance(cause, MicroError) else BadRequest(f"not HTTP: {error}"))
         else:
-            if self._overhead > self._limits.head and not self._deaf:
-                self._bound_overhead()
+            reading = self._reading
+            if reading is not None and not self._deaf:
+                if self._in_body:
+                    self._progress()
+                elif reading is not already and self._current is None:
+                    self.deadline = self._server.now + self._limits.head_time
+                if self._overhead > self._limits.head:
+                    self._bound_overhead()
 
     def connectionLost(self, reason: object = None) -> None:
         self._ending = self._deaf = True
@@ -196,8 +222,8 @@ class HttpConnection(Protocol):
 
     def on_message_begin(self) -> None:
         self._reading = Request(self)
-        self._size = self._hosts = 0
-        self._expected = None
+        self._raw = []
+        self._size = 0
 
     def on_url(self, url: bytes) -> None:
         request = self._read()
@@ -208,17 +234,9 @@ class HttpConnection(Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_body:
             return
-        request = self._read()
         self._size += len(name) + len(value)
-        if self._size > self._limits.head or len(request.headers) >= self._limits.headers:
-            raise HeadTooLarge(f"the headers are over the limit of {self._limits.head} bytes")
-        name = name.lower()
-        if name != b"content-length":
-            request.headers.append((name, value))
-            if name == b"host":
-                self._hosts += 1
-            elif name == b"expect":
-                self._expected = value.lower()
+        if len(name) != 14 or name.lower() != b"content-length":
+            self._raw.append((name, value))
         elif not value.isdigit():
             raise BadRequest("the Content-Length is no number")
         elif int(value) > self._limits.body:
@@ -226,18 +244,26 @@ class HttpConnection(Protocol):
 
     def on_headers_complete(self) -> None:
         request = self._read()
+        raw, parser = self._raw, self._parser
+        if self._size > self._limits.head or len(raw) > self._limits.headers:
+            raise self._head_too_large()
+        head = self._head
+        if not head.is_of(raw):
+            head = self._head = Head(raw)
+        request.head = head
+        request.method = parser.get_method()
+        request.version = parser.get_http_version()
         self._size, self._overhead, self._in_body = 0, 0, True
-        request.method = self._parser.get_method()
-        request.version = self._parser.get_http_version()
-        if self._hosts != 1 and request.version == "1.1":
-            raise BadRequest("there must be one Host header")
         self._began = self._server.now
-        self._progress()
-        if self._expected is not None and request.version == "1.1":
-            if self._expected != b"100-continue":
-                raise MicroError("only 100-continue can be expected", code=417)
-            if self._current is None:
-                self._await_more()
+        if request.version == "1.1":
+            if head.hosts != 1:
+                raise BadRequest("there must be one Host header")
+            if head.expected is not None:
+                if head.expected.lower() != b"100-continue":
+                    raise MicroError("only 100-continue can be expected", code=417)
+                self._awaits_leave = True
+                if self._current is None:
+                    self._await_more()
 
     def on_body(self, part: bytes) -> None:
         self._size += len(part)
@@ -254,8 +280,7 @@ class HttpConnection(Protocol):
         if parts:
             request.body = parts[0] if len(parts) == 1 else b"".join(parts)
             self._parts = []
-        self._in_body = False
-        self._expected = None
+        self._in_body = self._awaits_leave = False
         self._overhead = 0
         request.keep_alive = self._parser.should_keep_alive() and not self._server.draining
         if not self._full:
@@ -276,7 +301,7 @@ class HttpConnection(Protocol):
             self._out.append(reply)
         else:
             self._write(self._unhurried(reply))
-        self._current = None
+        self._current = request.gone = None
         self._server.buffered -= len(request.body)
         if request.keep_alive and not (self._server.draining and not self._queue):
             self._advance()
@@ -390,8 +415,8 @@ class HttpConnection(Protocol):
             self.deadline = self._server.now + self._limits.head_time
         else:
             self._progress()
-            if self._expected is not None:
-                self._expected = None
+            if self._awaits_leave:
+                self._awaits_leave = False
                 self.transport.write(CONTINUE)
 
     def _progress(self) -> None:
@@ -403,12 +428,15 @@ class HttpConnection(Protocol):
     def _bound_overhead(self) -> None:
         """What is neither finished head nor body, such as an endless header or chunks' extensions, has a bound too."""
         if not self._in_body:
-            if self._reading is not None:
-                self._refuse(HeadTooLarge(f"the headers are over the limit of {self._limits.head} bytes"))
-            else:
-                self._overhead = 0
+            self._refuse(self._head_too_large())
         elif self._overhead > 8 * self._size + 2 * self._limits.head:
             self._refuse(BadRequest("the chunks of the body are mostly not body"))
+
+    def _head_too_large(self) -> HeadTooLarge:
+        limits = self._limits
+        return HeadTooLarge(
+            f"the headers are over the limit of {limits.head} bytes or {limits.headers} lines"
+        )
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the body is over the limit of {self._limits.body} bytes")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum
 
 import orjson
@@ -55,16 +54,18 @@ def kind_of(content_type: bytes | None) -> Kind:
     return kind
 
 
-def json_of(method: bytes, query: bytes, body: bytes, kind: Kind, shape: Callable[[], Value | None]) -> bytes:
-    """The JSON which a request says; C{shape} is asked only where text has to be understood."""
+def json_of(method: bytes, query: bytes, body: bytes, kind: Kind, shape: Value | None) -> bytes:
+    """The JSON which a request says; C{shape} tells what a query's or a form's text means."""
+    if method == b"POST" and kind is Kind.JSON and not query:
+        return body or b"{}"
     if kind is Kind.FORM and body.lstrip()[:1] != b"{":
         given = queries.pairs(query) + queries.pairs(body)
-        return orjson.dumps(queries.fields(given, shape()))
+        return orjson.dumps(queries.fields(given, shape))
     if method in (b"GET", b"HEAD"):
-        return orjson.dumps(queries.fields(queries.pairs(query), shape())) if query else b"{}"
+        return orjson.dumps(queries.fields(queries.pairs(query), shape)) if query else b"{}"
     if not query:
         return body or b"{}"
-    base = queries.fields(queries.pairs(query), shape())
+    base = queries.fields(queries.pairs(query), shape)
     if not body:
         return orjson.dumps(base)
     try:

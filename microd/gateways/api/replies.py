@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Protocol
 
@@ -23,18 +24,27 @@ _SNIFF = b"X-Content-Type-Options: nosniff\r\n"
 
 
 class Dated:
-    """The C{Date} line, made once a second; and whether answers speak to browsers of other origins."""
+    """The C{Date} line, and with it whole heads, made once a second; and whether browsers of other origins are told.
+
+    @ivar heads: the heads of the usual answers, by status and content type.
+    """
 
     __slots__ = ("cors", "heads", "line")
 
     def __init__(self, now: float, cors: bool = True) -> None:
         self.cors = cors
-        self.heads: dict[tuple[int, bytes], bytes] = {}
         self.turn(now)
 
     def turn(self, now: float) -> None:
         """Set the clock."""
         self.line = b"Date: %s\r\n" % formatdate(now, usegmt=True).encode()
+        self.heads: dict[tuple[int, bytes], bytes] = {}
+
+
+class AskedHead(Protocol):
+    """What an answer depends on, of the headers."""
+
+    origin: bytes | None
 
 
 class Asked(Protocol):
@@ -44,8 +54,9 @@ class Asked(Protocol):
     version: str
     keep_alive: bool
 
-    def header(self, name: bytes) -> bytes | None:
-        """The first header of that name."""
+    @property
+    def head(self) -> AskedHead:
+        """The headers."""
 
 
 def reply(
@@ -88,14 +99,14 @@ def error_reply(request: Asked, error: MicroError, dated: Dated) -> bytes:
 
 def _head(request: Asked, status: int, dated: Dated, content_type: bytes) -> bytes:
     """Everything but the lines which depend on the body, and the empty one."""
-    head = dated.heads.get((status, content_type))
-    if head is None:
-        head = _fixed(status, content_type, dated.cors)
-        if len(dated.heads) < 256:
-            dated.heads[status, content_type] = head
-    lines = [head, dated.line]
+    usual = request.keep_alive and request.head.origin is None and request.version == "1.1"
+    if usual:
+        head = dated.heads.get((status, content_type))
+        if head is not None:
+            return head
+    lines = [_fixed(status, content_type, dated.cors), dated.line]
     if dated.cors:
-        origin = request.header(b"origin")
+        origin = request.head.origin
         if origin is None:
             lines.append(b"Access-Control-Allow-Origin: *\r\n")
         else:
@@ -104,9 +115,13 @@ def _head(request: Asked, status: int, dated: Dated, content_type: bytes) -> byt
         lines.append(b"Connection: close\r\n")
     elif request.version == "1.0":
         lines.append(b"Connection: keep-alive\r\n")
-    return b"".join(lines)
+    head = b"".join(lines)
+    if usual and len(dated.heads) < 256:
+        dated.heads[status, content_type] = head
+    return head
 
 
+@lru_cache(maxsize=256)
 def _fixed(status: int, content_type: bytes, cors: bool) -> bytes:
     try:
         phrase = HTTPStatus(status).phrase.encode()

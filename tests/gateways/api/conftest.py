@@ -88,12 +88,14 @@ class Client:
     """One connection to the gateway."""
 
     def __init__(self, house: House) -> None:
+        self._clock = house.clock
         self.transport = Wire(peerAddress=IPv4Address("TCP", "192.0.2.7", 5555))
         self.protocol: Any = house.gateway.server.buildProtocol(None)
         self.protocol.makeConnection(self.transport)
 
     def send(self, data: bytes) -> None:
         self.protocol.dataReceived(data)
+        self._clock.advance(0)
 
     def received(self) -> list[Answer]:
         return answers(self.transport.value())
