@@ -68,6 +68,9 @@ def run(arguments: Sequence[str], session: Session) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return 0
+    except OSError as error:
+        what = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        return _fail(CommandFailed(what, FAILED), session)
     except Exception as error:
         if session.environ.get("MICRO_DEBUG"):
             raise

@@ -103,6 +103,17 @@ def test_json_error(user: User) -> None:
     }
 
 
+def test_full_disk(user: User, daemon: Daemon) -> None:
+    """What the operating system refuses is told in its words."""
+
+    def refuse(call: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    daemon.handlers["/registry.Registry/ListServices"] = refuse
+    got = user.micro("services")
+    assert (got.code, got.err) == (1, "No space left on device\n")
+
+
 def test_defect(user: User, daemon: Daemon) -> None:
     """A defect of ours is one sentence as well, never a traceback."""
 
