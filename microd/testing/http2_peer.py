@@ -5,7 +5,7 @@ its `expect_` methods are RFC 9113's: a *connection error* is a GOAWAY with the 
 *stream error* a RST_STREAM with the code on a connection that goes on (5.4.2), *tolerance* neither of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from hpack import Decoder
@@ -22,10 +22,19 @@ _HEADER = 9
 
 
 class PeerTransport(StringTransport):
-    """The wire under the protocol: what it writes is kept until the peer reads it."""
+    """The wire under the protocol: what it writes is kept until the peer reads it.
+
+    Like a real transport it pauses its producer within the very write that fills it, and resumes it once it is empty.
+
+    @ivar reads: whether the peer reads at all.
+    """
+
+    bufferSize = 64 * 1024
 
     def __init__(self) -> None:
         super().__init__(lenient=True)
+        self.reads = True
+        self._full = False
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """Memory has no delay."""
@@ -33,10 +42,29 @@ class PeerTransport(StringTransport):
     def setTcpKeepAlive(self, enabled: bool) -> None:
         """Memory does not die."""
 
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self._check_full()
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        super().writeSequence(data)
+        self._check_full()
+
+    def _check_full(self) -> None:
+        if self.producer is not None and not self._full and self.io.tell() > self.bufferSize:
+            self._full = True
+            self.producer.pauseProducing()
+
     def take(self) -> bytes:
-        """What was written since the last time."""
+        """What was written since the last time, if the peer reads."""
+        if not self.reads:
+            return b""
         written: bytes = self.io.getvalue()
         self.clear()
+        if self._full:
+            self._full = False
+            if self.producer is not None:
+                self.producer.resumeProducing()
         return written
 
 
@@ -106,7 +134,8 @@ class Peer:
         """Let everything happen that is due now, and read what came back."""
         for _ in range(4):
             self.clock.advance(0)
-        self.frames += self.reader.feed(self.transport.take())
+        while written := self.transport.take():
+            self.frames += self.reader.feed(written)
         if self.transport.disconnecting and not self.closed:
             self.hang_up()
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
@@ -64,9 +64,11 @@ def reply(stream: int, payload: bytes = b"pong", extra: Iterable[tuple[bytes, by
 
 
 class ServerProbe:
-    """A server whose handlers remember; its clock stands still unless the test moves it."""
+    """A server whose handlers remember; its clock stands still unless the test moves it, or brings its own."""
 
-    def __init__(self, limits: Limits | None = None, **options: Any) -> None:
+    def __init__(
+        self, limits: Limits | None = None, *, time: IReactorTime | None = None, **options: Any
+    ) -> None:
         self.clock = Clock()
         self.started: list[str] = []
         self.finished: list[str] = []
@@ -84,7 +86,7 @@ class ServerProbe:
                 "/conformance.Probe/Chat": Method("stream_stream", self.chat, None, None),
                 "/conformance.Probe/Pour": Method("unary_stream", self.pour, None, None),
             },
-            clock=self.clock,
+            clock=self.clock if time is None else time,
             limits=Limits() if limits is None else limits,
             **options,
         )

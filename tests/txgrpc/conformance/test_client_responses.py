@@ -262,6 +262,17 @@ def test_hpack_bomb(calling: ClientProbe) -> None:
     calling.outcomes[0].failed()
 
 
+@pytest.mark.parametrize("headed", [False, True], ids=["headers", "trailers"])
+def test_header_list_somewhat_too_long(calling: ClientProbe, headed: bool) -> None:
+    """A header list above the limit fails its call, not the connection."""
+    peer = calling.peer
+    peer.send(h2.headers(1, h2.block(((b":status", b"103"),)) + h2.literal(b"x", b"v" * 4000, first=0x40)))
+    peer.send(HEAD if headed else b"")
+    peer.send(h2.headers(1, h2.block(TRAILERS if headed else RESPONSE) + h2.indexed(62) * 20, end=headed))
+    peer.expect_stream_error(1, Code.ENHANCE_YOUR_CALM, Code.CANCEL)
+    assert calling.outcomes[0].failed().code in (StatusCode.RESOURCE_EXHAUSTED, StatusCode.INTERNAL)
+
+
 def test_response_beyond_the_window(calling: ClientProbe) -> None:
     """DATA beyond what we granted is a FLOW_CONTROL_ERROR, or was granted already while it was read."""
     peer = calling.peer

@@ -135,10 +135,11 @@ def test_flood_of_resets_on_a_closed_stream(probe: ServerProbe) -> None:
 def test_ping_flood_of_a_peer_that_does_not_read(probe: ServerProbe) -> None:
     """Answers to PINGs do not pile up behind a transport that takes nothing."""
     peer = probe.peer()
-    assert peer.transport.producer is not None
-    peer.transport.producer.pauseProducing()
+    peer.transport.reads = False
     with bounded(2 * MIB):
         flood(peer, h2.ping(), 20_000)
+    peer.transport.reads = True
+    peer.settle()
     peer.expect_connection_error(Code.ENHANCE_YOUR_CALM)
 
 
@@ -253,18 +254,30 @@ def test_hpack_bomb_of_many_small_fields(probe: ServerProbe) -> None:
     assert peer.closed or not peer.body(1)
 
 
-def test_header_list_somewhat_too_long(probe: ServerProbe) -> None:
-    """A header list above the announced limit fails its call, not the connection."""
+@pytest.mark.parametrize("end", [True, False])
+def test_header_list_somewhat_too_long(probe: ServerProbe, end: bool) -> None:
+    """A header list above the announced limit is answered with 431, and fails its call alone."""
     peer = probe.peer()
     limit = peer.announced()[Setting.MAX_HEADER_LIST_SIZE]
     lines = [(b"x-%d" % n, b"v" * 1000) for n in range(limit // 1000)]
     encoded = h2.block(request_fields(extra=lines))
     pieces = [encoded[at : at + 16_384] for at in range(0, len(encoded), 16_384)]
-    peer.send(h2.headers(1, pieces[0], end_headers=False, end=True))
+    peer.send(h2.headers(1, pieces[0], end_headers=False, end=end))
     peer.send(*(h2.continuation(1, piece, end_headers=piece is pieces[-1]) for piece in pieces[1:]))
     peer.expect_alive()
     assert not probe.started
-    assert any(f.stream == 1 and (f.ends_stream or f.kind == Kind.RST_STREAM) for f in peer.frames)
+    assert dict(peer.field_sections(1)[0])[b":status"] == b"431"
+    assert peer.of(Kind.HEADERS, 1)[0].ends_stream
+    assert peer.resets(1) == ([] if end else [Code.NO_ERROR])
+
+
+def test_trailers_somewhat_too_long(probe: ServerProbe) -> None:
+    """Trailers above the limit of a header list end their stream, and the table stays in step."""
+    peer = probe.peer()
+    peer.send(opening(1, "Deaf"), h2.headers(3, FIELDS + h2.literal(b"x", b"v" * 4000, first=0x40), end=True))
+    peer.send(h2.headers(1, h2.indexed(62) * 20, end=True))
+    peer.expect_stream_error(1, Code.ENHANCE_YOUR_CALM)
+    assert probe.finished == ["Deaf"]
 
 
 def test_memory_of_header_blocks_is_bounded(probe: ServerProbe) -> None:
@@ -463,32 +476,49 @@ def test_many_readers_without_window(probe: ServerProbe) -> None:
     assert probe.poured <= 300
 
 
-def test_transport_that_takes_nothing(probe: ServerProbe) -> None:
-    """When the transport's buffer is full the writers stop, whatever the windows."""
+@pytest.mark.parametrize("size", [b"1000", b"10000", b"20000", b"50000"])
+def test_transport_that_takes_nothing(probe: ServerProbe, size: bytes) -> None:
+    """When the transport's buffer is full the writers stop, whatever the windows, and go on when it has drained."""
     peer = probe.peer((Setting.INITIAL_WINDOW_SIZE, 2**30))
     peer.send(h2.window_update(0, 2**30))
-    assert peer.transport.producer is not None
-    peer.transport.producer.pauseProducing()
+    peer.transport.reads = False
     with bounded(4 * MIB):
-        peer.send(call(1, "Pour", b"10000"))
-    assert probe.poured <= 3
-    peer.transport.producer.resumeProducing()
+        peer.send(call(1, "Pour", size))
+    assert probe.poured < 100
+    peer.transport.reads = True
     peer.settle()
-    assert probe.poured == 1000
+    assert peer.body(1) == h2.message(bytes(int(size))) * 1000
 
 
 def test_unary_calls_over_a_transport_that_takes_nothing(probe: ServerProbe) -> None:
-    """Requests are not read while their answers cannot be written."""
+    """Answers that cannot be written occupy their streams, so that there is an end to them; none is lost."""
+    peer = probe.peer((Setting.INITIAL_WINDOW_SIZE, 2**30))
+    peer.send(h2.window_update(0, 2**30))
+    limit = peer.announced()[Setting.MAX_CONCURRENT_STREAMS]
+    peer.transport.reads = False
+    octets = [call(1 + 2 * n, payload=b"%d," % n * 100) for n in range(limit)]
+    with bounded(8 * MIB):
+        peer.send(*octets)
+    peer.transport.reads = True
+    peer.settle()
+    for n in range(limit):
+        assert peer.body(1 + 2 * n) == h2.message(b"%d," % n * 100)
+        assert peer.of(Kind.HEADERS, 1 + 2 * n)[-1].ends_stream
+
+
+def test_answers_of_headers_over_a_transport_that_takes_nothing(probe: ServerProbe) -> None:
+    """Refusals, which no window holds back, stop the reading when nobody takes them."""
     peer = probe.peer()
-    assert peer.transport.producer is not None
-    peer.transport.producer.pauseProducing()
-    octets = [call(1 + 2 * n, payload=b"x" * 1000) for n in range(20_000)]
-    with bounded(24 * MIB):
-        for unit in octets:
+    peer.transport.reads = False
+    with bounded(8 * MIB):
+        for n in range(100_000):
             if peer.transport.producerState == "paused" or peer.closed:
                 break
-            peer.deliver(unit)
-    assert peer.transport.producerState == "paused" or peer.closed
+            peer.deliver(opening(1 + 2 * n, "Nothing", end=True))
+    assert peer.transport.producerState == "paused"
+    peer.transport.reads = True
+    peer.settle()
+    assert peer.transport.producerState == "producing"
 
 
 def test_window_changes_over_and_over(probe: ServerProbe) -> None:

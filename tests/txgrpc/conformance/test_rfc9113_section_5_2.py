@@ -75,6 +75,17 @@ def test_5_2_1_the_window_of_the_connection_follows_what_arrived(probe: ServerPr
     peer.expect_tolerance(1)
 
 
+def test_5_2_1_more_than_a_small_window_of_the_connection() -> None:
+    """DATA beyond the connection's window, where that is so small that it shows, is a connection error."""
+    with ServerProbe(Limits(connection_window=1000)) as probe:
+        peer = probe.peer()
+        peer.send(opening(1, "Deaf"))
+        fill(peer, 1, h2.DEFAULT_WINDOW)
+        peer.expect_tolerance(1)
+        fill(peer, 1, connection_window(peer) - h2.DEFAULT_WINDOW + 1)
+        peer.expect_connection_error(Code.FLOW_CONTROL_ERROR)
+
+
 def test_5_2_2_frames_are_read_while_a_stream_is_stuck(probe: ServerProbe) -> None:
     """A handler that does not read stops its own stream only: other calls and PINGs are answered."""
     peer = probe.peer()

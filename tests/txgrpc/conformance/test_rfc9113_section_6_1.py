@@ -60,9 +60,10 @@ def test_6_1_empty_data(peer: Peer) -> None:
 # 6.2 HEADERS
 
 
-def test_6_2_headers_on_stream_zero(peer: Peer) -> None:
-    """HEADERS on stream 0 is a connection error PROTOCOL_ERROR."""
-    peer.send(h2.headers(0, BLOCK))
+@pytest.mark.parametrize("end_headers", [True, False])
+def test_6_2_headers_on_stream_zero(peer: Peer, end_headers: bool) -> None:
+    """HEADERS on stream 0 is a connection error PROTOCOL_ERROR, told before its block is complete."""
+    peer.send(h2.headers(0, BLOCK, end_headers=end_headers))
     peer.expect_connection_error(Code.PROTOCOL_ERROR)
 
 
