@@ -105,9 +105,9 @@ class _Assembly:
             self._registry,
             self._dialer,
             self._listeners.get("network"),
-            CoreListing(self._registry, self._endpoints, self._platform_address),
             runtime_stops,
             public,
+            CoreListing(self._registry, self._endpoints, self._platform_node),
             runtime_starts,
             self._announcement,
         ]
@@ -233,6 +233,11 @@ class _Assembly:
             if name in self._listeners:
                 return self._listeners[name].reachable
         return ""
+
+    def _platform_node(self) -> str:
+        """The same as a node's address, C{host:port}; on a socket in the file system there is no port."""
+        address = self._platform_address().removeprefix("https://")
+        return "localhost:1" if address.startswith("unix:") else address
 
     # -- once it is up
 

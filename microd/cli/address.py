@@ -22,6 +22,11 @@ class Address(NamedTuple):
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
+    @property
+    def written(self) -> str:
+        """What L{address_from} reads this address from."""
+        return f"https://{self}" if self.tls else str(self)
+
 
 def address_from(text: str) -> Address:
     """Understand what a person, a config file or C{daemon.json} calls an address.

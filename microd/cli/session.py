@@ -94,7 +94,7 @@ class Session:
     def environments(self) -> Environments:
         """The known deployments."""
         door = self.daemon.doors().get("proxy")
-        return Environments(self.config, str(door) if door else "")
+        return Environments(self.config, door.written if door else "")
 
     @property
     def environment_name(self) -> str:

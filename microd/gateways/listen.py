@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -54,13 +55,14 @@ class Listener(Service):
         if isinstance(bound, IPv6Address):
             return f"[{bound.host}]:{bound.port}"
         if isinstance(bound, UNIXAddress):
-            return f"unix:{bound.name!s}" if isinstance(bound.name, str) else f"unix:{bound.name!r}"
+            return f"unix:{os.path.abspath(os.fsdecode(bound.name or b''))}"
         return self._wanted
 
     @property
     def reachable(self) -> str:
-        """The address for callers on this host: where it listens on every interface, loopback."""
-        return self.address.replace("0.0.0.0:", "127.0.0.1:", 1).replace("[::]:", "[::1]:", 1)
+        """The address for callers on this host: loopback where it listens on every interface; C{https://} with TLS."""
+        scheme = "https://" if self._wanted.startswith(("tls:", "ssl:")) else ""
+        return scheme + self.address.replace("0.0.0.0:", "127.0.0.1:", 1).replace("[::]:", "[::1]:", 1)
 
     def startService(self) -> Deferred[None]:
         """Bind.

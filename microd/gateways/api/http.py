@@ -21,6 +21,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
+    IProtocolNegotiationFactory,
     IPushProducer,
     IReactorTime,
     ISSLTransport,
@@ -494,6 +495,7 @@ def _url_too_long(limit: int) -> MicroError:
     return MicroError(f"the path is over the limit of {limit} bytes", code=414)
 
 
+@implementer(IProtocolNegotiationFactory)
 class HttpServer(ServerFactory):
     """Makes connections, and looks after their time.
 
@@ -515,6 +517,10 @@ class HttpServer(ServerFactory):
         self._connections: set[HttpConnection] = set()
         self._looking: IDelayedCall | None = None
         self._emptied: Deferred[None] | None = None
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What ALPN offers when an endpoint puts TLS in front."""
+        return [b"http/1.1"]
 
     def buildProtocol(self, addr: IAddress | None) -> HttpConnection:
         """A new client."""
