@@ -17,7 +17,8 @@ from twisted.logger import Logger
 from microd.gateways.core import core_methods
 from microd.gateways.gate import Gate
 from microd.gateways.proxy.relay import Relayed
-from microd.gateways.proxy.way import Way, no_route, way_of
+from microd.gateways.proxy.verdicts import no_route
+from microd.gateways.proxy.way import Way, way_of
 from microd.gateways.refusals import rpc_error
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import Internal, MicroError

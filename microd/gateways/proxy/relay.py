@@ -16,27 +16,26 @@ beginning; so what was sent is kept until the node has answered something.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from microd.gateways.proxy.onward import Onward, hold
+from microd.gateways.proxy.verdicts import verdict
 from microd.gateways.proxy.way import Way, answer_block, trailers
 from microd.gateways.refusals import rpc_error
-from microd.kernel.errors import BadGateway, Internal, MicroError, TimedOut, TooLarge, Unavailable
+from microd.kernel.errors import Internal
 from microd.services.registry.model import Node
 from microd.txgrpc import Method, RpcError, StatusCode, replies
 from microd.txgrpc.call import ServerCall
-from microd.txgrpc.clientcall import Outbound
-from microd.txgrpc.frames import NO_ERROR, PREFIX
+from microd.txgrpc.frames import PREFIX
 from microd.txgrpc.heads import RequestHead, ResponseHead
 from microd.txgrpc.messages import frame_again
-from microd.txgrpc.stream import CLOSED, LOCAL
+from microd.txgrpc.stream import LOCAL
 
 if TYPE_CHECKING:
     from microd.services.network.dialer import Dialer
-    from microd.txgrpc.channel import Channel
     from microd.txgrpc.connection import Http2Connection
     from microd.txgrpc.protocol import ServerProtocol
 
@@ -44,19 +43,6 @@ if TYPE_CHECKING:
 _MOST_KEPT = 1 << 20
 #: Nodes which are tried for one call.
 _MOST_TRIED = 16
-
-
-def _hold(connection: Http2Connection, turn: Http2Connection) -> None:
-    """Collect what is sent on C{connection} until all that arrived on C{turn} has been taken in, for one write."""
-    if not connection.busy:
-        connection.busy = True
-        turn.afterwards.append(partial(_release, connection))
-
-
-def _release(connection: Http2Connection) -> None:
-    connection.busy = False
-    if connection.on_output is not None:
-        connection.on_output()
 
 
 async def _never(*_: object) -> None:
@@ -192,7 +178,7 @@ class Relayed(ServerCall):
             self._keep(framed)
         ready = channel.connection
         if ready is not None and turn is not None:
-            _hold(ready, turn)
+            hold(ready, turn)
         block = self._way.block(channel.scheme, channel.authority, self._namespace)
         whole = first[0] if len(first) == 1 else b"".join(first)
         self._onward = onward = Onward(self, channel, block, whole, self._whole)
@@ -220,28 +206,10 @@ class Relayed(ServerCall):
                 return
             self._flush()
             if not error.answered:
-                error = rpc_error(self._verdict(error))
+                error = rpc_error(verdict(self._way.service, self._tried, error))
             self._fail(error.code, error.message, error.details, error.trailing_metadata)
         except Exception as defect:  # noqa: BLE001 - the connection that calls us must live
             self._defect(defect)
-
-    def _verdict(self, error: RpcError) -> MicroError:
-        """What the client is told of a call that no node has answered."""
-        service = self._way.service
-        if error.code is StatusCode.DEADLINE_EXCEEDED:
-            return TimedOut("context deadline exceeded", "go.micro.client")
-        if error.undelivered:
-            tried = "its node" if self._tried == 1 else f"none of the {self._tried} nodes tried"
-            verb = "cannot" if self._tried == 1 else "can"
-            return Unavailable(
-                f"service {service}: {tried} {verb} be reached: {error.message}", "go.micro.client"
-            )
-        if error.code is StatusCode.RESOURCE_EXHAUSTED:
-            return TooLarge(f"service {service}: {error.message}", "go.micro.client")
-        return BadGateway(
-            f"service {service}: its node broke off, the outcome of the call is unknown: {error.message}",
-            "go.micro.client",
-        )
 
     # What the node sends.
 
@@ -329,63 +297,3 @@ class Relayed(ServerCall):
         onward, self._onward = self._onward, None
         if onward is not None:
             onward.abandon()
-
-
-class Onward(Outbound):
-    """The part of a relayed call between us and its node."""
-
-    opaque = True
-
-    __slots__ = ("_call", "_unpaid")
-
-    def __init__(self, call: Relayed, channel: Channel, block: bytes, first: bytes, whole: bool) -> None:
-        super().__init__(channel, block, first, whole, None)
-        self._call = call
-        self._unpaid = 0
-
-    def send(self, message: bytes, last: bool) -> bool:
-        """Send a request on; whether the node can take more."""
-        if last or type(message) is not bytes:
-            return self.connection.send_data(self, frame_again(message), end=last)
-        return self.connection.send_message(self, message)
-
-    def has_opened(self) -> None:
-        if not self.over:
-            self._call.has_opened(self)
-
-    def head_received(self, head: ResponseHead) -> None:
-        _hold(self._call.connection, self.connection)
-        super().head_received(head)
-        if not self.over:
-            self._call.answered(head)
-            self.connection.afterwards.append(self._call.headers_only)
-
-    def message_received(self, message: bytes, last: bool) -> None:
-        if not last:
-            self._unpaid += len(message) + PREFIX.size
-        if self._call.replied(message, self):
-            self.pay()
-        if last:
-            self.half_closed()
-
-    def trailers_received(self, head: ResponseHead) -> None:
-        if self.partial is not None or head.grpc_status is None or head.grpc_status < 0:
-            super().trailers_received(head)
-            return
-        if self.state != CLOSED:
-            # It does not want the rest of the request.
-            self.connection.reset(self, NO_ERROR)
-        self._over()
-        self._call.finished(head)
-
-    def pay(self) -> None:
-        """The client has taken all replies: let the node send more."""
-        if self._unpaid and not self.over:
-            unpaid, self._unpaid = self._unpaid, 0
-            self.consumed(unpaid - PREFIX.size)
-
-    def writable(self) -> None:
-        self._call.pay()
-
-    def failed(self, error: RpcError) -> None:
-        self._call.went_wrong(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from microd.gateways.core import plain_type
-from microd.kernel.errors import BadRequest, Internal, MicroError
+from microd.kernel.errors import BadRequest, Internal
 from microd.txgrpc import RpcError, StatusCode, replies, requests
 from microd.txgrpc.headerblock import encode_fields
 from microd.txgrpc.heads import RequestHead, ResponseHead
@@ -74,11 +74,6 @@ def way_of(head: RequestHead) -> Way:
     if head.content_type not in _TYPES and plain_type(head.content_type) not in _TYPES:
         raise Internal(f"Unsupported Content-Type: {head.content_type}", "proxy")
     return Way(head, service, f"{struct}.{parts[2]}")
-
-
-def no_route(service: str) -> MicroError:
-    """Nobody serves it; clients of the reference match the text."""
-    return MicroError(f"service {service}: route not found", "go.micro.client", 404)
 
 
 def _forwarded(head: RequestHead, namespace: str) -> bytes:
