@@ -226,6 +226,9 @@ class ServerCall(Stream):
             self._request = message
             if last:
                 self._begin()
+            else:
+                # The end is probably in the same piece; if not, the answer does not wait for it.
+                self._protocol.fresh.append(self)
 
     def half_closed(self) -> None:
         if self._inbox is not None:
@@ -237,7 +240,7 @@ class ServerCall(Stream):
         """All that came with the headers has been taken in: begin, if that is still to be done, and arm the deadline."""
         if self._request is not None and not self._begun and not self._done:
             self._begin()
-        if not self._done and self._head.timeout is not None:
+        if not self._done and self._armed is None and self._head.timeout is not None:
             self._armed = self._protocol.deadlines.add(self)
 
     def message_refused(self, code: int, text: str) -> None:

@@ -56,7 +56,7 @@ class ClientProtocol(Shell):
         if not self._reason:
             what = "" if reason.check(ConnectionDone) else f": {reason.getErrorMessage()}"
             self._reason = f"the connection was lost{what}"
-        self.connection.on_output = None
+        self.connection.on_output = self.connection.on_release = None
         self.connection.connection_lost(self._reason)
         self.channel.lost(self, self._reason)
 

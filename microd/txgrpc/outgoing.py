@@ -60,6 +60,7 @@ class Outgoing:
         "limits",
         "on_idle",
         "on_output",
+        "on_release",
         "paused",
         "peer_initial_window",
         "peer_max_frame",
@@ -77,6 +78,7 @@ class Outgoing:
         self.busy = False
         self.frames_sent = 0
         self.on_output: Callable[[], None] | None = None
+        self.on_release: Callable[[], None] | None = None
         self.on_idle: Callable[[], None] | None = None
         self._out: list[bytes | memoryview] = []
         self._blocked: dict[Stream, None] = {}
@@ -95,6 +97,17 @@ class Outgoing:
         out.clear()
         self._last = None
         return data
+
+    def hold(self, later: Callable[[Callable[[], None]], object]) -> None:
+        """Collect what is sent until C{later} calls what it is given, for one write; unless somebody collects already."""
+        if not self.busy:
+            self.busy = True
+            later(self._release)
+
+    def _release(self) -> None:
+        self.busy = False
+        if self.on_release is not None:
+            self.on_release()
 
     def _sent(self) -> None:
         if self.on_output is not None and (not self.busy or len(self._out) > _MANY):

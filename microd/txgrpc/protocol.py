@@ -93,7 +93,7 @@ class ServerProtocol(Shell):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.closing = True
-        self.connection.on_output = None
+        self.connection.on_output = self.connection.on_release = None
         self.connection.connection_lost("the connection is gone")
         self.server.disconnected(self)
         callbacks = list(self._on_lost.values())

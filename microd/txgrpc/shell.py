@@ -57,6 +57,7 @@ class Shell(Protocol):
             self._send = transport.socket.send
         self._heard_at = self.clock.seconds()
         self.connection.on_output = self.flush
+        self.connection.on_release = self.flush_straight
         self.connection.start()
 
     def pauseProducing(self) -> None:
@@ -105,6 +106,12 @@ class Shell(Protocol):
         data = self.connection.data_to_send()
         if data:
             self.write(data)
+
+    def flush_straight(self) -> None:
+        """Write what has collected, to the kernel: whoever collected has ended his turn and lets others have theirs."""
+        room, self._room = self._room, ROOM if self._send is not None else 0
+        self.flush()
+        self._room = room
 
     def write(self, data: bytes) -> None:
         """Write C{data}; while something is being taken in, straight to the kernel, as far as it goes.
