@@ -124,14 +124,17 @@ def _pairs(words: Sequence[str], known: _Known) -> Iterator[tuple[str | None, st
         if flag == "json" and flag not in known:
             continue
         following = words[place] if place < len(words) else None
-        if _known(flag, known)[1].is_bool:
+        field = _known(flag, known)[1]
+        if field.type == UNTOLD and (following is None or _is_flag(following)):
+            value = "true"
+        elif field.is_bool:
             spoken = following is not None and following.lower() in ("true", "false")
             value = following if spoken and following else "true"
             place += spoken
         elif following is None or (
             _is_flag(following) and _spelling(following[2:].partition("=")[0]) in known
         ):
-            raise CommandFailed(f"--{flag} wants a value: {_known(flag, known)[1].title}", OTHER)
+            raise CommandFailed(f"--{flag} wants a value: {field.title}", OTHER)
         else:
             value = following
             place += 1

@@ -98,7 +98,9 @@ def test_refused(words: Any, told: Any) -> None:
 def test_untold() -> None:
     """A streaming endpoint's fields are not told: flags are taken as they are spelt."""
     shape = Shape("Context", "Context")
-    assert request("--count=3", "--name=Ada", "--deep", '{"a":1}', shape=shape) == {
+    assert request("--loud", "--count=3", "--name=Ada", "--deep", '{"a":1}', "--last", shape=shape) == {
+        "loud": True,
+        "last": True,
         "count": 3,
         "name": "Ada",
         "deep": {"a": 1},

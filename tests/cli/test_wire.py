@@ -26,7 +26,7 @@ from microd.txgrpc.endpoints import server_endpoint
 from microd.txgrpc.method import stream_unary, unary_stream, unary_unary
 from microd.wire import runtime_pb2 as pb
 
-_PROGRAM = "import sys; from microd.cli.main import main; sys.exit(main())"
+_PROGRAM = "from microd.cli.main import main; main()"
 reactor: Any = installed
 
 
