@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from microd.kernel.errors import BadRequest, Conflict, NotFound
+from microd.kernel.errors import BadRequest, Conflict, NotFound, Unavailable
 from microd.services.runtime import rules
 from microd.services.runtime.backends.local.deployment import Deployment
 from microd.services.runtime.backends.local.instance import Machine
@@ -25,7 +25,7 @@ from microd.services.runtime.interface import Credentials, InThread, Launcher, R
 from microd.services.runtime.model import Key, Limits, Line, Record, Spec, View
 from microd.services.runtime.presence import Presence
 from microd.services.runtime.sources import Sources
-from microd.services.runtime.waiting import unbroken
+from microd.services.runtime.waiting import Latch, unbroken
 
 
 class Runtime(Service):
@@ -80,7 +80,8 @@ class Runtime(Service):
             tag,
         )
         self._deployments: dict[Key, Deployment] = {}
-        self._busy: set[Key] = set()
+        self._busy: dict[Key, str] = {}
+        self._loaded = Latch()
         self._presence = Presence(registry, clock, self)
 
     def startService(self) -> Deferred[None]:
@@ -107,6 +108,7 @@ class Runtime(Service):
         @raise BadRequest: it cannot be run as it stands.
         @raise NotFound: its source was not uploaded.
         """
+        await self._up()
         key = rules.check_key(spec.key.namespace, spec.key.name, spec.key.version)
         known = key in self._deployments
         if known and not force:
@@ -121,6 +123,7 @@ class Runtime(Service):
         @raise NotFound: there is no such service, or its source was not uploaded.
         @raise BadRequest: it cannot be run as it stands.
         """
+        await self._up()
         present = self._known(change.key).spec
         spec = replace(
             present,
@@ -139,10 +142,12 @@ class Runtime(Service):
 
         @raise NotFound: there is no such service.
         """
+        await self._up()
         await unbroken(self._delete(key, self._known(key)))
 
     async def read(self, namespace: str, name: str = "", version: str = "", type: str = "") -> Sequence[View]:
         """The services of a namespace, by name and version; the other arguments, if given, select exactly."""
+        await self._up()
         return [
             deployment.view()
             for key, deployment in sorted(self._deployments.items(), key=lambda item: item[0])
@@ -159,6 +164,7 @@ class Runtime(Service):
 
         @raise NotFound: no such service has been run.
         """
+        await self._up()
         if key not in self._deployments and not self._logs.known(key):
             raise NotFound(f"Logs not found for service {key.name}")
         if not follow or key not in self._deployments:
@@ -192,12 +198,23 @@ class Runtime(Service):
         for record in records:
             self._resume(record)
         self._presence.start()
+        self._loaded.open()
 
     async def _stop(self) -> None:
+        self._loaded.open()
         self._presence.stop()
         await gatherResults([Deferred.fromCoroutine(each.stop()) for each in self._deployments.values()])
         self._logs.close_all()
         self._deployments.clear()
+
+    async def _up(self) -> None:
+        """Wait until what is kept has been read; nothing can be said before.
+
+        @raise Unavailable: we are stopping.
+        """
+        await self._loaded.opened()
+        if not self.running:
+            raise Unavailable("the runtime is stopping")
 
     def _prepared(self, spec: Spec, uploader: str) -> Spec:
         """Fill in what is known here, and see that there is something to run."""
@@ -216,7 +233,7 @@ class Runtime(Service):
         return spec
 
     async def _put(self, spec: Spec) -> None:
-        with _alone(self._busy, spec.key):
+        with self._alone(spec.key, spec.folder):
             deployment = self._deployments.get(spec.key)
             keep = deployment is not None and deployment.serves
             record = Record(spec, deployment.serving if deployment is not None and keep else None)
@@ -229,7 +246,7 @@ class Runtime(Service):
                 deployment.replace(spec, keep)
 
     async def _delete(self, key: Key, deployment: Deployment) -> None:
-        with _alone(self._busy, key):
+        with self._alone(key):
             await self._records.remove(key)
             folders = deployment.folders
             await deployment.stop()
@@ -241,16 +258,35 @@ class Runtime(Service):
     def _resume(self, record: Record) -> None:
         key = record.spec.key
         deployment = self._deployments[key] = Deployment(
-            self._machine, self._logs.of(key), self.sources.path, self._records.save, self._unused
+            self._machine, self._logs.of(key), self.sources.path, self._decided, self._unused
         )
         deployment.start(record.former or record.spec)
         if record.former is not None:
             deployment.replace(record.spec, keep=True)
 
+    async def _decided(self, record: Record) -> None:
+        """An update has succeeded or was given up: keep that, unless something newer is just being kept."""
+        if record.spec.key not in self._busy:
+            await self._records.save(record)
+
     async def _unused(self, folder: str) -> None:
-        """Remove a source which nobody runs any more."""
-        if not any(folder in each.folders for each in self._deployments.values()):
+        """Remove a source which nobody runs any more, nor is about to."""
+        used = any(folder in each.folders for each in self._deployments.values())
+        if not used and folder not in self._busy.values():
             await self.sources.remove(folder)
+
+    @contextmanager
+    def _alone(self, key: Key, folder: str = "") -> Iterator[None]:
+        """One change of a service at a time; the source in C{folder} is needed for it."""
+        if key in self._busy:
+            raise Conflict(
+                f"the service {key} is being changed by somebody else: try again when that is done"
+            )
+        self._busy[key] = folder
+        try:
+            yield
+        finally:
+            del self._busy[key]
 
     def _known(self, key: Key) -> Deployment:
         deployment = self._deployments.get(key)
@@ -267,15 +303,3 @@ class Runtime(Service):
         deployment = self._deployments.get(key)
         if deployment is not None:
             deployment.seen(processes, anonymous)
-
-
-@contextmanager
-def _alone(busy: set[Key], key: Key) -> Iterator[None]:
-    """One change of a service at a time."""
-    if key in busy:
-        raise Conflict(f"the service {key} is being changed by somebody else: try again when that is done")
-    busy.add(key)
-    try:
-        yield
-    finally:
-        busy.discard(key)

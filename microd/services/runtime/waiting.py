@@ -14,6 +14,28 @@ T = TypeVar("T")
 _log = Logger()
 
 
+class Latch:
+    """Closed at first, open once and for all."""
+
+    def __init__(self) -> None:
+        self._open = False
+        self._waiting: list[Deferred[None]] = []
+
+    def open(self) -> None:
+        """Let everybody pass, from now on."""
+        self._open = True
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)
+
+    async def opened(self) -> None:
+        """Wait until it is open."""
+        if not self._open:
+            waiting: Deferred[None] = Deferred(self._waiting.remove)
+            self._waiting.append(waiting)
+            await waiting
+
+
 def settled(work: Deferred[T]) -> Deferred[None]:
     """Fires when C{work} does. Several may wait, and who stops waiting does not stop the work."""
     waiting: Deferred[None] = Deferred()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import tarfile
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -24,7 +24,7 @@ from microd.services.runtime.model import Account, Key, Limits, Spec, Status, Vi
 from microd.services.runtime.records import StoredRecords
 from microd.services.runtime.service import Runtime
 from microd.services.store.backends.memory import MemoryStore
-from microd.services.store.model import Record
+from microd.services.store.model import Query, Record
 from microd.testing.processes import MemoryProcess, MemoryProcesses
 
 T = TypeVar("T")
@@ -91,6 +91,27 @@ class SlowStore(MemoryStore):
         if self.gate is not None:
             await self.gate
         await super().write(database, table, record)
+
+    async def delete(self, database: str, table: str, key: str) -> None:
+        if self.gate is not None:
+            await self.gate
+        await super().delete(database, table, key)
+
+    async def read(self, database: str, table: str, query: Query) -> Sequence[Record]:
+        if self.gate is not None:
+            await self.gate
+        return await super().read(database, table, query)
+
+    def close_gate(self) -> None:
+        """From now on everything waits."""
+        if self.gate is None:
+            self.gate = Deferred()
+
+    def open_gate(self) -> None:
+        """Let everything through, in order."""
+        gate, self.gate = self.gate, None
+        if gate is not None:
+            gate.callback(None)
 
 
 class House:

@@ -405,11 +405,11 @@ def test_stopping_the_runtime(house: House) -> None:
 
 def test_stopped_meanwhile(house: House) -> None:
     """A service that is created while the runtime stops is kept, and started with the next daemon only."""
-    gate = house.store.gate = Deferred()
+    house.store.close_gate()
     source = house.upload({"main.py": MAIN})
     created = settles(house.runtime.create(Spec(KEY, source=source), "micro"))
     assert house.runtime.stopService().called
-    gate.callback(None)
+    house.store.open_gate()
     created.result()
     assert house.processes.spawned == []
     house.restart()
@@ -418,7 +418,7 @@ def test_stopped_meanwhile(house: House) -> None:
 
 def test_not_yet_kept(house: House) -> None:
     """Nothing is started, nor acknowledged, before it is kept."""
-    house.store.gate = Deferred()
+    house.store.close_gate()
     source = house.upload({"main.py": MAIN})
     created = settles(house.runtime.create(Spec(KEY, source=source), "micro"))
     assert not created.done

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from microd.kernel.errors import Conflict, Unavailable
 from microd.services.runtime.model import Key, Record, Spec, Status
 from microd.services.runtime.records import record_from, value_of
 
-from .conftest import KEY, House, now
+from .conftest import KEY, House, now, settles
 
 
 def test_again(house: House) -> None:
@@ -49,6 +50,55 @@ def test_deleted_source_is_removed(house: House, tmp_path: Path) -> None:
     house.restart()
     kept = [path for path in tmp_path.glob("sources/*/*/*/*") if path.is_dir() and not path.is_symlink()]
     assert len(kept) == 1
+
+
+def test_not_before_it_is_read(house: House) -> None:
+    """What is asked before the records are read waits for them."""
+    house.create()
+    house.store.close_gate()
+    house.restart()
+    reading = settles(house.runtime.read("micro"))
+    creating = settles(house.runtime.create(Spec(KEY, command=("x",)), "micro"))
+    assert not reading.done
+    house.store.open_gate()
+    assert len(reading.result()) == 1
+    with pytest.raises(Conflict):
+        creating.result()
+
+
+def test_stopping(house: House) -> None:
+    """A runtime that is stopping takes no more wishes."""
+    house.runtime.stopService()
+    with pytest.raises(Unavailable):
+        house.create()
+
+
+def test_delete_beats_update(house: House) -> None:
+    """An update which succeeds while its service is being deleted does not bring the service back."""
+    house.create()
+    house.register()
+    house.update()
+    house.store.close_gate()
+    settles(house.runtime.delete(KEY))
+    house.register()
+    house.store.open_gate()
+    house.restart()
+    assert now(house.runtime.read("micro")) == []
+
+
+def test_update_beats_update(house: House) -> None:
+    """An update which is decided while the next one is being kept does not take its place."""
+    house.create()
+    house.register()
+    house.update({"main.py": b"print(2)\n"})
+    house.store.close_gate()
+    updated = settles(house.runtime.update(Spec(KEY, entrypoint="main.py", instances=0), "micro"))
+    house.crash()
+    house.store.open_gate()
+    updated.result()
+    house.restart()
+    assert house.view().spec.entrypoint == "main.py"
+    assert house.last.alive
 
 
 def test_stopped_runs_again(house: House) -> None:
