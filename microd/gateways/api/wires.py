@@ -17,7 +17,7 @@ class Wires:
 
     def __init__(self, dialer: IDialer, clock: IReactorTime) -> None:
         self._dialer = dialer
-        self._clock = clock
+        self._later = partial(clock.callLater, 0)
         self._calls: dict[tuple[Any, str], Any] = {}
 
     def unary(self, address: str, path: str) -> Any:
@@ -30,18 +30,11 @@ class Wires:
                 self._calls.clear()
             call = self._calls[key] = channel.unary_unary(path)
         connection = channel.connection
-        if connection is not None and not connection.busy:
+        if connection is not None:
             # What the requests of this turn have to say to the node goes out in one write, when the turn is over.
-            connection.busy = True
-            self._clock.callLater(0, partial(_flush, connection))
+            connection.hold(self._later)
         return call
 
     def streaming(self, address: str, path: str) -> Any:
         """The streaming method."""
         return self._dialer.channel(address).unary_stream(path)
-
-
-def _flush(connection: Any) -> None:
-    connection.busy = False
-    if connection.on_output is not None:
-        connection.on_output()
