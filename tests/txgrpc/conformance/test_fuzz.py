@@ -47,7 +47,7 @@ def cut(octets: bytes, points: list[int]) -> list[bytes]:
 # What a legal peer may send
 
 
-names = st.from_regex(rb"\Ax-[a-z0-9_.-]{1,12}\Z")
+names = st.text("abz09_.-", min_size=1, max_size=9).map(lambda s: b"x-" + s.encode())
 values = st.binary(max_size=40).map(lambda v: bytes(32 + c % 95 for c in v).strip())
 extra_fields = st.lists(st.tuples(names, values), max_size=4)
 cuts = st.lists(st.integers(0, 10_000), max_size=6)
@@ -326,7 +326,7 @@ def without_trailers(heard: Heard) -> tuple[Fields, bytes, bool, int | None]:
     return heard.sections[0], heard.octets, heard.ended, heard.reset
 
 
-@examples(150)
+@examples(120)
 @given(client_traffic(), cuts)
 def test_server_decides_as_h2_does(octets: bytes, points: list[int]) -> None:
     """Of any legal client's traffic we make the same requests, data, ends, resets and answers as `h2`."""
@@ -597,7 +597,7 @@ mutations = st.lists(
 )
 
 
-@examples(400)
+@examples(300)
 @given(calls(), mutations, cuts)
 def test_mutations_are_never_raised(octets: bytes, changes: list[Mutation], points: list[int]) -> None:
     """Whatever becomes of valid traffic, nothing is raised, what we say stays HTTP/2, and a GOAWAY ends it."""
@@ -696,8 +696,8 @@ def decode(decoder: HeaderDecoder, block: bytes) -> list[tuple[bytes, bytes]] | 
         return None
 
 
-@examples(400)
-@given(st.lists(blocks, min_size=1, max_size=8))
+@examples(200)
+@given(st.lists(blocks, min_size=1, max_size=6))
 def test_blocks_are_decoded_as_hpack_does(sequence: list[bytes]) -> None:
     """Block after block through one table, we read what `hpack` reads and refuse what it refuses."""
     ours, oracle = HeaderDecoder(2**16), hpack.Decoder()
@@ -708,8 +708,8 @@ def test_blocks_are_decoded_as_hpack_does(sequence: list[bytes]) -> None:
             break
 
 
-@examples(400)
-@given(st.lists(blocks, min_size=1, max_size=3).map(b"".join), mutations)
+@examples(200)
+@given(st.lists(blocks, min_size=1, max_size=2).map(b"".join), mutations)
 def test_broken_blocks_are_read_no_wider_than_hpack_does(block: bytes, changes: list[Mutation]) -> None:
     """Of a mutated block we never make something that `hpack` does not make of it."""
     padded = bytes(len(wire.PREFACE)) + block

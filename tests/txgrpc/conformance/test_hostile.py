@@ -58,7 +58,7 @@ def noise(stream: int) -> dict[str, bytes]:
             (Setting.INITIAL_WINDOW_SIZE, 1000), (Setting.INITIAL_WINDOW_SIZE, 2000)
         ),
         "settings-ack": h2.settings_ack(),
-        "settings-full": h2.settings(*[(0xBEEF, 1)] * 2730),
+        "settings-full": h2.settings(*[(0xBEEF, 1)] * 500),
         "data-empty": h2.data(stream),
         "data-padding-only": h2.data(stream, pad=255),
         "priority": h2.priority(stream),
