@@ -65,7 +65,11 @@ def server_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     """
     kind, positional, named = _parse(description)
     if kind not in ("tls", "ssl"):
-        plain: IStreamServerEndpoint = serverFromString(reactor, description)
+        try:
+            plain: IStreamServerEndpoint = serverFromString(reactor, description)
+        except (LookupError, TypeError) as error:
+            why = "systemd passed no such socket on" if kind == "systemd" else error
+            raise ValueError(f"{description!r} is not an endpoint: {why}") from error
         return plain
     (port,) = _ports(description, positional, named, ("port",))
     interface = named.pop("interface", "")

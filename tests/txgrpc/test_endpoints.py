@@ -280,6 +280,9 @@ async def test_cancelled_connect(listen: Listen, authority: Authority) -> None:
         ("tls:certificate=x.pem", "the port as a number"),
         ("tls:eight:certificate=x.pem", "the port as a number"),
         ("tls:8443:certificate=/nowhere/x.pem", "/nowhere/x.pem"),
+        ("systemd:domain=INET:index=7", "systemd passed no such socket"),
+        ("tcp:8443:colour=red", "colour"),
+        ("carrier-pigeon:8443", "carrier-pigeon"),
     ],
 )
 def test_bad_server_string(description: str, complaint: str) -> None:
