@@ -30,9 +30,9 @@ class Served:
             house,
             endpoints,
             version="1",
-            limits=limits,  # type: ignore[arg-type]
+            limits=limits,
         )
-        self.port: Any = reactor.listenTCP(0, self.gateway.server, interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.port: Any = reactor.listenTCP(0, self.gateway.server, interface="127.0.0.1")
 
     def connect(self) -> socket.socket:
         """A client that blocks; to be used in a thread."""
