@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from microd.framework.schema import parsing
+from microd.framework.schema.containers import after, entries, items, json_list, json_map
 from microd.framework.schema.faults import FieldError, Undecodable, located, wants
 from microd.framework.schema.shapes import (
     RANGES,
@@ -136,9 +137,11 @@ class _Reading:
             case Record(kind):
                 return f"read_{self._numbers[kind]}"
             case Many(item, container):
-                return self._functions.bind(self._many(item, container), "many")
+                many = after(json_list, items(self._convert(item), plain(item)))
+                return self._functions.bind(many if container is list else _into(container, many), "many")
             case Keyed(key, item):
-                return self._functions.bind(self._keyed(key, item), "keyed")
+                keyed = entries(_parse_for(key), self._convert(item), plain(item))
+                return self._functions.bind(after(json_map, keyed), "keyed")
             case single:
                 return self._functions.bind(_parse_for(single), "parse")
 
@@ -148,36 +151,9 @@ class _Reading:
             return lambda value: scope[name](value)
         return _parse_for(shape)
 
-    def _many(self, item: Single, container: type) -> Callable[[Any], Any]:
-        convert = self._convert(item)
-        exact = plain(item)
 
-        def many(values: Any) -> Any:
-            if type(values) is not list:
-                raise wants("a list", values)
-            read = [
-                value if type(value) is exact else located(f"[{place}]", convert, value)
-                for place, value in enumerate(values)
-            ]
-            return read if container is list else container(read)
-
-        return many
-
-    def _keyed(self, key: Scalar, item: Single) -> Callable[[Any], dict[Any, Any]]:
-        convert_key, convert = _parse_for(key), self._convert(item)
-        exact = plain(item)
-
-        def keyed(values: Any) -> dict[Any, Any]:
-            if type(values) is not dict:
-                raise wants("an object", values)
-            return {
-                located(f'["{name}"]', convert_key, name): (
-                    value if type(value) is exact else located(f'["{name}"]', convert, value)
-                )
-                for name, value in values.items()
-            }
-
-        return keyed
+def _into(container: type, many: Callable[[Any], list[Any]]) -> Callable[[Any], Any]:
+    return lambda values: container(many(values))
 
 
 def _parsed_as_it_is(shape: object, value: str) -> str:

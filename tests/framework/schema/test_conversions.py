@@ -288,7 +288,7 @@ def test_too_deep(codec: CodecOf) -> None:
         (Wrong(Address(1), tags="ab"), 'field "tags" wants a list, got a string'),  # type: ignore[arg-type]
         (Wrong(Address(1), tags=[b"a"]), 'field "tags[0]" wants a string, got a bytes'),  # type: ignore[list-item]
         (Wrong(Address(1), items=[3]), 'field "items[0]" wants an Address, got an integer'),  # type: ignore[list-item]
-        (Wrong(Address(1), labels={"a": "b"}), "field \"labels['a']\" wants an integer, got a string"),  # type: ignore[dict-item]
+        (Wrong(Address(1), labels={"a": "b"}), 'field "labels["a"]" wants an integer, got a string'),  # type: ignore[dict-item]
     ],
 )
 def test_wrong_values(codec: CodecOf, value: object, said: str) -> None:
@@ -494,3 +494,18 @@ def test_any_bytes(data: bytes) -> None:
     """Whatever bytes come are read, or refused with a fault of ours."""
     with contextlib.suppress(FieldError, Undecodable):
         assert isinstance(_FUZZED.parse(data), Fuzzed)
+
+
+def test_fault_in_a_list(codec: CodecOf) -> None:
+    """A fault in an item of a list or in a value of a map says which, in protobuf too."""
+
+    @dataclass
+    class Levels:
+        each: list[Level]
+        named: dict[str, Level]
+
+    both = codec(Levels)
+    with pytest.raises(FieldError, match=r'field "each\[1\]" wants one of LOW, HIGH, got 3'):
+        both.parse(b"\x0a\x02\x01\x03")
+    with pytest.raises(FieldError, match=r'field "named\["a"\]" wants one of LOW, HIGH, got 3'):
+        both.parse(b"\x12\x05\x0a\x01a\x10\x03")
