@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from microd.kernel.errors import BadRequest, TooLarge
 from microd.services.runtime.archive import unpack
@@ -89,8 +93,11 @@ def test_formats(tmp_path: Path, format: int) -> None:
 @pytest.mark.parametrize(("packed", "expected"), [(0o4777, 0o755), (0o600, 0o644), (0o000, 0o644)])
 def test_modes(tmp_path: Path, packed: int, expected: int) -> None:
     """Whether a file is executable is kept; setuid and the like are not."""
-    os.umask(0o022)
-    folder = opened(tmp_path, Packer().file("f", b"", packed).data())
+    before = os.umask(0o022)
+    try:
+        folder = opened(tmp_path, Packer().file("f", b"", packed).data())
+    finally:
+        os.umask(before)
     assert (folder / "f").stat().st_mode & 0o7777 == expected
 
 
@@ -200,3 +207,33 @@ def test_cut_short(tmp_path: Path, cut: int) -> None:
     data = tar_of({"a": b"x" * 1000, "b": b"y" * 1000})[:cut]
     with pytest.raises(BadRequest):
         opened(tmp_path, data)
+
+
+_names = st.sampled_from(
+    ["a", "b", "c", "a/b", "a/c", "b/c", "a/b/c", "./a", "a/../b", "../outside", "/a", "."]
+)
+_targets = st.sampled_from(
+    ["a", "b", "a/b", ".", "..", "../..", "../a", "../../outside", "a/..", "b/../..", "/a", ""]
+)
+_members = st.one_of(
+    st.tuples(st.just(tarfile.REGTYPE), _names, st.just("")),
+    st.tuples(st.just(tarfile.DIRTYPE), _names, st.just("")),
+    st.tuples(st.just(tarfile.SYMTYPE), _names, _targets),
+    st.tuples(st.just(tarfile.LNKTYPE), _names, _targets),
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(_members, max_size=7))
+def test_any_archive(members: list[tuple[bytes, str, str]]) -> None:
+    """Whatever an archive holds: nothing outside changes, and no link that was unpacked leads out."""
+    packer = Packer()
+    for type, name, target in members:
+        packer.special(name, type, target)
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place).resolve() / "into" / "here"
+        with contextlib.suppress(BadRequest):
+            opened(Path(place), packer.data())
+        for folder, folders, files in os.walk(root):
+            for name in (*folders, *files):
+                assert os.path.realpath(os.path.join(folder, name)).startswith(f"{root}")

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 
 from microd.kernel.errors import NotFound
 from microd.services.runtime.backends.local.follower import BACKLOG, Follower
-from microd.services.runtime.backends.local.logs import LONGEST, MOST, Log, Logs
+from microd.services.runtime.backends.local.logs import LONGEST, MOST, MOST_BYTES, Log, Logs
 from microd.services.runtime.model import Key, Limits, Line
 
 from .conftest import KEY, House, Work, now, settles
@@ -182,14 +182,28 @@ def collecting(lines: AsyncIterator[Line] | Follower, into: list[Line]) -> Work[
 
 
 def test_slow_follower(log: Log) -> None:
-    """Who follows too slowly loses the oldest lines, and is told how many."""
+    """Who follows too slowly loses the oldest lines, and is told how many; the memory for them is bounded."""
     follower = log.follow()
-    log.write("stdout", b"".join(b"%d\n" % number for number in range(BACKLOG + 5)))
+    line = "x" * 900
+    count = BACKLOG // 1000 + 5
+    log.write("stdout", "".join(f"{number:05} {line}\n" for number in range(count)).encode())
     lines: list[Line] = []
     collecting(follower, lines)
-    assert [line.text for line in lines[:2]] == ["[5 lines were too many to follow]", "5"]
-    assert len(lines) == BACKLOG + 1
+    remark, first = lines[0].text, lines[1].text
+    lost = count - len(lines) + 1
+    assert lost >= 5
+    assert remark == f"[{lost} lines were too many to follow]"
+    assert first.startswith(f"{lost:05} ")
+    assert sum(len(each.text) for each in lines) <= BACKLOG
     follower.close()
+
+
+def test_most_bytes(tmp_path: Path, clock: Clock) -> None:
+    """Nor does an answer begin with more bytes than can be read in a moment."""
+    log = Log(tmp_path, clock, Limits())
+    line = b"x" * 10_000 + b"\n"
+    log.write("stdout", line * (2 * MOST_BYTES // len(line)))
+    assert MOST_BYTES - 2 * len(line) < sum(len(text) for text in texts(log)) <= MOST_BYTES
 
 
 def test_service_lines(house: House) -> None:

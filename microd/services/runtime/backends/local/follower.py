@@ -10,8 +10,10 @@ from twisted.internet.interfaces import IReactorTime
 
 from microd.services.runtime.model import Line
 
-#: A follower who is further behind loses the oldest lines, and is told so.
-BACKLOG = 10_000
+#: A follower who is further behind, in characters, loses the oldest lines, and is told so.
+BACKLOG = 4 << 20
+#: What even an empty line counts for.
+_LINE = 100
 
 
 class Follower:
@@ -23,7 +25,8 @@ class Follower:
     def __init__(self, clock: IReactorTime, left: Callable[[Follower], None]) -> None:
         self._clock = clock
         self._left = left
-        self._lines: deque[Line] = deque(maxlen=BACKLOG)
+        self._lines: deque[Line] = deque()
+        self._size = 0
         self._lost = 0
         self._waiting: Deferred[None] | None = None
         self._closed = False
@@ -31,9 +34,11 @@ class Follower:
     def offer(self, lines: Iterable[Line]) -> None:
         """Queue lines."""
         for line in lines:
-            if len(self._lines) == BACKLOG:
-                self._lost += 1
             self._lines.append(line)
+            self._size += len(line.text) + _LINE
+            while self._size > BACKLOG:
+                self._take()
+                self._lost += 1
         self._wake()
 
     def close(self) -> None:
@@ -41,6 +46,11 @@ class Follower:
         self._closed = True
         self._left(self)
         self._wake()
+
+    def _take(self) -> Line:
+        line = self._lines.popleft()
+        self._size -= len(line.text) + _LINE
+        return line
 
     def _wake(self) -> None:
         if self._waiting is not None:
@@ -54,7 +64,7 @@ class Follower:
                 lost, self._lost = self._lost, 0
                 yield Line(self._clock.seconds(), "runtime", f"[{lost} lines were too many to follow]")
             while self._lines:
-                yield self._lines.popleft()
+                yield self._take()
             if self._closed:
                 return
             self._waiting = Deferred()

@@ -80,7 +80,7 @@ class Instance:
         self._begun = 0.0
         self._process: Process | None = None
         self._life: Deferred[None] | None = None
-        self._wait: IDelayedCall | None = None
+        self._deadline: IDelayedCall | None = None
         self._waiting = False
         self.trial = False
 
@@ -103,7 +103,7 @@ class Instance:
         if self._state.status is Status.STOPPING and life is not None:
             await settled(life)
             return
-        self._end_wait()
+        self._end_deadline()
         self._become(Status.STOPPING)
         limit: IDelayedCall | None = None
         if process is not None:
@@ -131,7 +131,7 @@ class Instance:
             return
         there = self._id in processes or bool(self._anonymous - self._strangers)
         if there and self._state.status is not Status.RUNNING:
-            self._end_wait()
+            self._end_deadline()
             self._become(Status.RUNNING, started=self._state.started)
         elif not there and self._state.status is Status.RUNNING:
             self._expect()
@@ -187,7 +187,7 @@ class Instance:
             return await process.ended
         finally:
             self._process = None
-            self._end_wait()
+            self._end_deadline()
             self._lines.flush()
             machine.registry.forget_process(key.namespace, key.name, key.version, self._id)
 
@@ -217,10 +217,10 @@ class Instance:
 
     def _expect(self) -> None:
         """From now on the process has so long to register."""
-        self._wait = self._machine.clock.callLater(self._machine.limits.start, self._late)
+        self._deadline = self._machine.clock.callLater(self._machine.limits.start, self._late)
 
     def _late(self) -> None:
-        self._wait = None
+        self._deadline = None
         note = f"it runs, but has not registered within {self._machine.limits.start:g} s"
         self._lines.say(note)
         self._become(Status.ERROR, note, started=self._state.started)
@@ -236,10 +236,10 @@ class Instance:
         self._lines.say(f"did not stop within {self._machine.limits.grace:g} s: killed")
         process.kill()
 
-    def _end_wait(self) -> None:
-        if self._wait is not None:
-            self._wait.cancel()
-            self._wait = None
+    def _end_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     def _become(
         self,

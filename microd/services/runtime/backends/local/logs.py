@@ -24,6 +24,8 @@ LONGEST = 16 * 1024
 PATIENCE = 1.0
 #: No answer begins with more lines than this: reading them takes about 50 ms, in which nothing else happens.
 MOST = 10_000
+#: Nor with more bytes.
+MOST_BYTES = 8 << 20
 _BLOCK = 64 * 1024
 
 
@@ -76,11 +78,13 @@ class Log(LogSink):
         self.flush()
         most = min(count, MOST) if count else MOST
         found: list[Line] = []
+        size = 0
         for raw in self._backwards():
             line = _line_from(raw)
+            size += len(raw)
             if line is None:
                 continue
-            if line.time < since or len(found) >= most:
+            if line.time < since or len(found) >= most or size > MOST_BYTES:
                 break
             found.append(line)
         found.reverse()
