@@ -102,7 +102,13 @@ class _Core:
 
     def _admit(self, call: ServerCall) -> Caller:
         return self._gate.admit(
-            call.metadata, call.peer, self._service, self._name, call.on_connection_lost, core=True
+            call.metadata,
+            call.peer,
+            self._service,
+            self._name,
+            call.on_connection_lost,
+            core=True,
+            connection=call.connection,
         )
 
     def _codec(self, call: ServerCall) -> tuple[Read, Show]:

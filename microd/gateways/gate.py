@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from microd.kernel.caller import DEFAULT_NAMESPACE, Account, Caller
@@ -56,19 +56,21 @@ class Gate:
         on_disconnect: Callable[[Callable[[], None]], object] | None = None,
         *,
         core: bool = False,
+        connection: Hashable | None = None,
     ) -> Caller:
         """Let a call in. Waits for nothing.
 
         @param endpoint: C{Struct.Method}.
         @param core: the service is the platform's own; it is found whatever the namespace.
+        @param connection: stands for the connection that the call came on.
         @raise Unauthorized: an account is needed, or C{authorization} cannot be read.
         @raise Forbidden: this account may not.
         """
         account, namespace = self.check(headers, service, endpoint, core=core)
         texts = _Texts(headers)
         if on_disconnect is None:
-            return Caller(account, namespace, texts, peer)
-        return Caller(account, namespace, texts, peer, on_disconnect)
+            return Caller(account, namespace, texts, peer, connection=connection)
+        return Caller(account, namespace, texts, peer, on_disconnect, connection)
 
     def check(
         self, headers: Headers, service: str, endpoint: str, *, core: bool = False

@@ -16,6 +16,7 @@ from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import Conflict, Forbidden
 from microd.services.auth.model import Resource
 from microd.txgrpc import RpcError, StatusCode
+from microd.txgrpc.memory import connect
 from microd.txgrpc.wire.status_pb2 import Status
 from microd.wire.auth_pb2 import InspectRequest, InspectResponse, Token, TokenRequest, TokenResponse
 from microd.wire.errors_pb2 import Error
@@ -267,6 +268,16 @@ def test_disconnect(town: Any, core: Core) -> None:
     assert told == []
     town.outcome(town.client.close())
     assert told == ["gone"]
+
+
+def test_connection(town: Any, core: Core) -> None:
+    """A core service can tell one caller's connection from another's, though both have the same peer."""
+    other = connect(town.door, town.clock)
+    for client in (town.client, other, town.client):
+        town.outcome(client.unary_unary("/core.Core/Inspect")(ask("x")))
+    first, second, third = [caller.connection for caller in core.callers]
+    assert first == third != second
+    assert None not in (first, second)
 
 
 def test_deadline(town: Any, core: Core) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from google.protobuf.message import Message
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from microd.gateways.door import Door
@@ -147,6 +148,25 @@ def test_registers_and_is_called(daemon: Daemon) -> None:
     call = daemon.doors["network"].unary_unary("/greeter.Greeter/Hello")
     assert done(call(b"", metadata=metadata)) == b"hello"
     assert daemon.seen[0].metadata.get("micro-namespace") == "foo"
+
+
+def test_vanishes_with_its_connection(daemon: Daemon) -> None:
+    """What was registered for as long as the connection lasts vanishes with it, and nothing else does."""
+    token = logged_in(daemon).access_token
+    register(daemon, token)
+    service = registry_pb2.Service(
+        name="greeter",
+        nodes=[registry_pb2.Node(id="greeter-2", address="10.0.0.2:4000")],
+        options=registry_pb2.Options(domain="foo"),
+    )
+    metadata = {"micro-lease": "connection", "authorization": f"Bearer {token}"}
+    method = daemon.doors["proxy"].unary_unary("/registry.Registry/Register")
+    done(method(service.SerializeToString(), metadata=metadata))
+    assert [node.id for node in daemon.registry.nodes("foo", "greeter")] == ["greeter-1", "greeter-2"]
+    closing = Deferred.fromCoroutine(daemon.doors["proxy"].close())
+    daemon.clock.advance(0)
+    done(closing)
+    assert [node.id for node in daemon.registry.nodes("foo", "greeter")] == ["greeter-1"]
 
 
 def test_is_not_reached_from_outside(daemon: Daemon) -> None:
