@@ -1,5 +1,42 @@
 """What the author of a service imports.
 
+A service is a module with typed functions::
+
+    @dataclass
+    class HelloRequest:
+        name: str
+
+    @dataclass
+    class HelloReply:
+        msg: str
+
+    service = Service("greeter")
+
+    @service.endpoint                                   # Greeter.Hello: micro greeter hello, POST /greeter/hello
+    async def hello(request: HelloRequest, call: Call) -> HelloReply:
+        if not request.name:
+            raise BadRequest("a name is wanted")        # each MicroError is an HTTP status
+        await service.client.store.write("last", request.name, expiry=3600)
+        return HelloReply(msg=f"Hello {request.name}")
+
+    @service.endpoint
+    async def count(request: CountRequest) -> AsyncIterator[CountReply]:
+        for number in range(request.upto):
+            yield CountReply(number)                    # streamed; waits while the caller does not keep up
+
+    @service.endpoint
+    def render(request: Page) -> Picture:               # a plain function runs in a thread, and may wait
+        page = service.blocking.call("pages", "Pages.Get", request, Html)
+        ...
+
+    if __name__ == "__main__":
+        service.run()
+
+What dataclasses mean on the wire is in L{microd.framework.schema.shapes}, what functions may be in
+L{microd.framework.handlers}, who a service is when it is run by hand in L{microd.framework.identity}.
+C{service.proto()} is the contract for other languages. Tests use L{microd.testing.services.ServiceTester}; scripts use
+L{BlockingClient}.
+
 Names are found when they are first used, so that a script which only wants L{BlockingClient} does not wait for Twisted.
 """
 

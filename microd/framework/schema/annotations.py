@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 import types
 import typing
@@ -58,6 +59,7 @@ _LISTS: dict[object, type] = {
     tuple: tuple,
 }
 _MAPS = (dict, Mapping, MutableMapping)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HIGHEST = 2**29 - 1
 _RESERVED = range(19000, 20000)
 
@@ -102,6 +104,7 @@ class _Reader:
             raise SchemaError(
                 f"{place_of(kind)}: {called(kind)} is neither a dataclass nor a protobuf message"
             )
+        _require_name(kind.__name__, place_of(kind), "a message")
         self.records[kind] = ()
         hints = self._hints(kind)
         parts: list[Part] = []
@@ -120,8 +123,7 @@ class _Reader:
     def _part(self, found: Field[Any], hint: object, place: int, where: str) -> Part:
         name = found.metadata.get("name", found.name)
         number = found.metadata.get("number", place)
-        if type(name) is not str or not name.isidentifier():
-            raise SchemaError(f"{where}: {name!r} cannot name a field on the wire")
+        _require_name(name, where, "a field")
         if type(number) is not int or not 1 <= number <= _HIGHEST or number in _RESERVED:
             raise SchemaError(
                 f"{where}: a field's number is 1 to {_HIGHEST}, but not 19000 to 19999, which protobuf keeps; not {number!r}"
@@ -197,12 +199,20 @@ class _Reader:
             else:
                 numbered = [(member.name, place) for place, member in enumerate(members)]
             for name, number in numbered:
+                _require_name(name, where, "an enum's member")
                 if not RANGES["int32"][0] <= number <= RANGES["int32"][1]:
                     raise SchemaError(
                         f"{where}: {kind.__name__}.{name} is {number}, and an enum's number has 32 bits"
                     )
             self.choices[kind] = Choice(kind, tuple(sorted(numbered, key=lambda one: one[1] != 0)))
         return self.choices[kind]
+
+
+def _require_name(name: object, where: str, what: str) -> None:
+    if type(name) is not str or not _NAME.fullmatch(name):
+        raise SchemaError(
+            f"{where}: {name!r} cannot name {what} on the wire; use ASCII letters, digits and '_'"
+        )
 
 
 def _nothing() -> None:

@@ -95,6 +95,11 @@ class Misnamed:
     x: int = field(metadata={"name": "a b"})
 
 
+@dataclass
+class Umlaut:
+    größe: int
+
+
 class Plain:
     x: int
 
@@ -121,6 +126,7 @@ class HoldsPlain:
         (Kept, "Kept.x: a field's number is 1 to"),
         (Memberless, "Memberless.which: the enum Empty has no members"),
         (Misnamed, "Misnamed.x: 'a b' cannot name a field"),
+        (Umlaut, "Umlaut.größe: 'größe' cannot name a field on the wire"),
         (HoldsPlain, "HoldsPlain.plain: Plain has no counterpart"),
         (Plain, "Plain is neither a dataclass nor a protobuf message"),
     ],
