@@ -10,8 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import pytest_twisted
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+from grpc_tools import protoc
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone
@@ -399,6 +404,34 @@ async def test_health_and_reflection(town: Town) -> None:
     )
     for name in ("", "greeter.Greeter"):
         assert (await check(HealthCheckRequest(service=name))).status == HealthCheckResponse.SERVING
+
+
+@pytest.mark.peer
+@pytest_twisted.ensureDeferred
+async def test_grpcio(town: Town) -> None:
+    """grpcio, knowing no more than the exported .proto, calls the service, and gets errors as gRPC has them."""
+    child = town.spawn(GREETER.replace("    service.run()", "    print(service.proto())\n    service.run()"))
+    await child.says("is running")
+    [entry] = town.daemon.nodes.values()
+    (town.folder / "greeter.proto").write_text(child.text[: child.text.rindex("}") + 1])
+    made = town.folder / "made"
+    assert protoc.main(["protoc", f"-I{town.folder}", f"-o{made}", "greeter.proto"]) == 0
+    pool = DescriptorPool()
+    pool.AddSerializedFile(FileDescriptorSet.FromString(made.read_bytes()).file[0].SerializeToString())
+    request, reply = (
+        GetMessageClass(pool.FindMessageTypeByName(f"greeter.{name}"))
+        for name in ("HelloRequest", "HelloReply")
+    )
+
+    def script() -> tuple[str, grpc.StatusCode]:
+        with grpc.insecure_channel(entry.nodes[0].address) as channel:
+            hello = channel.unary_unary("/greeter.Greeter/Hello", request.SerializeToString, reply.FromString)
+            unreadable = channel.unary_unary("/greeter.Greeter/Hello")
+            with pytest.raises(grpc.RpcError) as caught:
+                unreadable(b"\xff", timeout=20)
+            return hello(request(name="Ada"), timeout=20).msg, caught.value.code()
+
+    assert await deferToThread(script) == ("Hello Ada", grpc.StatusCode.INVALID_ARGUMENT)
 
 
 @pytest_twisted.ensureDeferred
