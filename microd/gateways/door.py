@@ -72,8 +72,8 @@ class DoorProtocol(ServerProtocol):
 
     log = Logger()
 
-    #: Distinct header blocks whose way is remembered.
-    most_ways = 64
+    #: Distinct header blocks whose way is remembered, and how long each may be.
+    most_ways, longest_way = 64, 4096
 
     def __init__(self, door: Door) -> None:
         super().__init__(door)
@@ -108,7 +108,8 @@ class DoorProtocol(ServerProtocol):
             struct = head.path.split("/")[1]
             unknown = way.endpoint if struct in self._door.structs else way.endpoint.partition(".")[0]
             raise RpcError(StatusCode.UNIMPLEMENTED, f"unknown service {unknown}")
-        if len(self._ways) >= self.most_ways:
-            self._ways.clear()
-        self._ways[head] = way
+        if sum(len(name) + len(value) for name, value in head.fields) <= self.longest_way:
+            if len(self._ways) >= self.most_ways:
+                self._ways.clear()
+            self._ways[head] = way
         return way

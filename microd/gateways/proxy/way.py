@@ -102,15 +102,17 @@ def answer_block(head: ResponseHead) -> bytes:
     """The headers of an answer which go on, as they came."""
     found = _answers.get(head)
     if found is None:
-        # A connection makes one head of equal header blocks, so most answers share theirs.
-        if len(_answers) > 256:
-            _answers.clear()
         fields = [
             (name, value)
             for name, value in head.fields
             if name not in _ANSWER_HOP and (name[:5] != b"grpc-" or name in _COMPRESSION)
         ]
-        found = _answers[head] = encode_fields(fields)
+        found = encode_fields(fields)
+        if len(found) <= 1024:
+            # A connection makes one head of equal header blocks, so most answers share theirs.
+            if len(_answers) > 256:
+                _answers.clear()
+            _answers[head] = found
     return found
 
 

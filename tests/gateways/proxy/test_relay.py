@@ -339,6 +339,17 @@ def test_client_gone(town: Any, service: Service) -> None:
     assert service.ended == ["wait"]
 
 
+def test_ways_are_bounded(town: Any, service: Service) -> None:
+    """What a connection has us remember of its requests is bounded in number and in length."""
+    for number in range(200):
+        town.call("/greeter.Greeter/Hello", metadata={"x": str(number)})
+    town.call("/greeter.Greeter/Hello", metadata={"long": "x" * 10_000})
+    (protocol,) = town.door._protocols
+    assert len(protocol._ways) <= protocol.most_ways
+    assert all("long" not in head.metadata for head in protocol._ways)
+    assert len(service.calls) == 201
+
+
 def test_drain(town: Any, service: Service) -> None:
     """A door that drains lets a relayed call finish, and takes no new one."""
     waiting = town.client.unary_unary("/greeter.Greeter/Wait")(b"")
