@@ -180,8 +180,10 @@ class BlockingClient:
 
     def _open(self) -> Any:
         if self._channel is None:
-            description = self._address.description.removeprefix("tcp:")
-            self._channel = BlockingChannel(description, tls=self._address.tls)
+            address = self._address
+            host = f"[{address.host}]" if ":" in address.host else address.host
+            target = f"{host}:{address.port}" if host else address.description
+            self._channel = BlockingChannel(target, tls=address.trust_roots or address.tls)
         return self._channel
 
     def _shown(self) -> str:

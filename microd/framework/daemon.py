@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,12 @@ class Address:
     host: str
     port: int
     tls: bool
+
+    @property
+    def trust_roots(self) -> str:
+        """Whose certificates are believed, where the address says so: the path of a PEM file."""
+        found = re.search(r":trustRoots=([^:]+)", self.description)
+        return found[1] if found else ""
 
     @property
     def is_local(self) -> bool:
@@ -71,9 +78,9 @@ def find_daemon(environ: Mapping[str, str], alive: Callable[[int], bool] | None 
 def data_folder(environ: Mapping[str, str]) -> Path:
     """The data folder of the same user's daemon."""
     if environ.get("MICRO_DATA"):
-        return Path(environ["MICRO_DATA"])
+        return Path(environ["MICRO_DATA"]).expanduser()
     home = environ.get("MICRO_HOME")
-    return (Path(home) if home else Path(environ.get("HOME") or Path.home()) / ".micro") / "server"
+    return Path(home or Path(environ.get("HOME") or "~") / ".micro").expanduser() / "server"
 
 
 def address_from(text: str) -> Address:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-from uuid import uuid4
 
 from microd.framework import naming
 from microd.framework.failures import CLIENT
@@ -17,6 +16,8 @@ MetadataLike = Mapping[str, "str | bytes"] | Iterable[tuple[str, "str | bytes"]]
 
 #: Seconds which a unary call may take where nobody says otherwise.
 TIMEOUT = 10.0
+#: How many prepared calls are kept.
+KEPT = 1024
 #: The namespace in which the core services are, whichever one they are asked about (spec 7.1).
 CORE = "micro"
 
@@ -37,8 +38,11 @@ class Outgoing(Generic[T]):
     parse: Callable[[bytes], T]
 
 
+_kept: dict[tuple[str, str, type | None, type], Outgoing[Any]] = {}
+
+
 def outgoing(service: str, endpoint: str, request: type | None, reply: type[T]) -> Outgoing[T]:
-    """Prepare a call.
+    """Prepare a call; what was prepared once is kept.
 
     @param request: the type of what is sent: a dataclass, a generated message, C{dict} (as JSON) or C{NoneType}; C{None}
         where each message of a stream tells by itself.
@@ -46,6 +50,16 @@ def outgoing(service: str, endpoint: str, request: type | None, reply: type[T]) 
     @raise BadRequest: C{endpoint} is not one.
     @raise SchemaError: a type cannot be a message.
     """
+    key = (service, endpoint, request, reply)
+    found = _kept.get(key)
+    if found is None:
+        if len(_kept) >= KEPT:
+            _kept.clear()
+        found = _kept[key] = _outgoing(service, endpoint, request, reply)
+    return found
+
+
+def _outgoing(service: str, endpoint: str, request: type | None, reply: type[T]) -> Outgoing[T]:
     receiving = _codec(reply)
     json = request is dict or reply is dict
     known: Codec[Any] | None = None if request is None else _codec(request)
@@ -86,8 +100,8 @@ def headers(
         made.append(("micro-namespace", namespace))
     if token and "authorization" not in given:
         made.append(("authorization", f"Bearer {token}"))
-    if "micro-trace-id" not in given:
-        made.append(("micro-trace-id", trace or uuid4().hex))
+    if trace and "micro-trace-id" not in given:
+        made.append(("micro-trace-id", trace))
     return made
 
 

@@ -32,6 +32,12 @@ def test_address(text: str, description: str, host: str, port: int, tls: bool) -
     assert (found.description, found.host, found.port, found.tls) == (description, host, port, tls)
 
 
+def test_trust_roots() -> None:
+    """An address may say whose certificates are believed."""
+    assert address_from("tls:h:1:trustRoots=ca.pem").trust_roots == "ca.pem"
+    assert address_from("h:1").trust_roots == ""
+
+
 @pytest.mark.parametrize("text", ["a:b", "a:70000", "a/b:1", "::1:5"])
 def test_no_address(text: str) -> None:
     """What is no address is refused in a sentence."""
