@@ -339,6 +339,35 @@ def test_client_gone(town: Any, service: Service) -> None:
     assert service.ended == ["wait"]
 
 
+def test_one_write(town: Any, service: Service) -> None:
+    """What arrived together goes on together: one write to the node, and one back to the client."""
+    town.call("/greeter.Greeter/Hello")
+    (to_node, _), (_, to_client) = (
+        town.endpoints["10.0.0.1:80"].connections[0],
+        town.client._endpoint.connections[0],
+    )
+    writes: list[Any] = []
+
+    def counted(end: Any) -> Any:
+        write = end.write
+
+        def note(data: bytes) -> None:
+            writes.append(end)
+            write(data)
+
+        return note
+
+    for end in (to_node, to_client):
+        end.write = counted(end)
+    connection = town.client.connection
+    connection.busy = True
+    calls = [town.client.unary_unary("/greeter.Greeter/Hello")(b"%d" % number) for number in range(8)]
+    connection.busy = False
+    connection.on_output()
+    assert [town.outcome(call) for call in calls] == [b"hello %d" % number for number in range(8)]
+    assert writes == [to_node, to_client]
+
+
 def test_ways_are_bounded(town: Any, service: Service) -> None:
     """What a connection has us remember of its requests is bounded in number and in length."""
     for number in range(200):
