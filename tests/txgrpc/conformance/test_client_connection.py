@@ -423,6 +423,15 @@ def test_6_8_calls_below_the_last_stream_are_lost_with_the_connection(calling: C
     assert not error.undelivered
 
 
+def test_6_8_last_stream_that_rises(calling: ClientProbe) -> None:
+    """A last stream identifier MUST NOT rise: it would take back what was said of calls that may run elsewhere by now."""
+    calling.call()
+    calling.peer.send(h2.goaway(2**31 - 1), h2.goaway(1), h2.goaway(3))
+    calling.peer.expect_connection_error(Code.PROTOCOL_ERROR)
+    assert not calling.outcomes[0].failed().undelivered
+    assert calling.outcomes[1].failed().undelivered
+
+
 def test_8_7_refused_stream_was_not_delivered(calling: ClientProbe) -> None:
     """REFUSED_STREAM says that the call was not processed."""
     calling.peer.send(h2.rst_stream(1, Code.REFUSED_STREAM))

@@ -556,7 +556,8 @@ def test_splits_change_nothing(octets: bytes, points: list[int]) -> None:
         one, many = whole.connect(), pieces.connect()
         one.deliver(octets)
         many.send(*cut(octets, points))
-        assert pieces.messages == whole.messages
+        # Which of several handlers is woken first may depend on what came together.
+        assert sorted(pieces.messages) == sorted(whole.messages)
         assert many.closed == one.closed
     for stream in {f.stream for f in one.frames + many.frames} - {0}:
         assert many.field_sections(stream) == one.field_sections(stream)

@@ -174,6 +174,12 @@ def test_5_1_integers_beyond_limits(peer: Peer, integer: bytes) -> None:
     expect_compression_error(peer, integer)
 
 
+@pytest.mark.parametrize("octets", [9, 30, 4000])
+def test_5_1_integers_of_too_many_octets(peer: Peer, octets: int) -> None:
+    """An integer of many more octets than its value needs is a decoding error, though the value be small."""
+    expect_compression_error(peer, FIELD + b"\x00\x01x\x7f" + b"\x80" * octets + b"\x00" + b"v" * 127)
+
+
 # 5.2 Strings
 
 
