@@ -72,6 +72,21 @@ class StoreContract:
         contract.put("k", b"2")
         assert contract.done(contract.store.read_one("micro", "t", "k")) == Record("k", b"2")
 
+    def test_seen_at_once(self, contract: Subject) -> None:
+        """Each read shows the last write or deletion before it, however often the key was read in between."""
+        for number in range(3):
+            contract.put("k", b"%d" % number)
+            assert contract.value("k") == contract.value("k") == b"%d" % number
+            contract.done(contract.store.delete("micro", "t", "k"))
+            assert contract.value("k") is None
+
+    def test_read_expires(self, contract: Subject) -> None:
+        """A record that was read before it expired is gone afterwards."""
+        contract.done(contract.store.write("micro", "t", Record("k", b"v", contract.now() + 10)))
+        assert contract.value("k") == b"v"
+        contract.advance(11)
+        assert contract.value("k") is None
+
     def test_empty_value(self, contract: Subject) -> None:
         """No bytes at all are a value."""
         contract.put("k", b"")

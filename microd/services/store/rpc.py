@@ -53,11 +53,16 @@ class StoreWire:
                 offset=options.offset,
             )
             records = await self._store.read(database, table, query)
-            return pb.ReadResponse(records=[self._message_from(record) for record in records])
+            reply = pb.ReadResponse()
+            for record in records:
+                self._fill(reply.records.add(), record)
+            return reply
         found = await self._store.read_one(database, table, key)
         if found is None:
             raise NotFound("not found")
-        return pb.ReadResponse(records=(self._message_from(found),))
+        reply = pb.ReadResponse()
+        self._fill(reply.records.add(), found)
+        return reply
 
     async def write(self, request: pb.WriteRequest, caller: Caller) -> pb.WriteResponse:
         database, table = _place(request.options.database, request.options.table, caller)
@@ -100,15 +105,15 @@ class StoreWire:
         require_admin(caller, database)
         return pb.TablesResponse(tables=await self._store.tables(database))
 
-    def _message_from(self, record: Record) -> pb.Record:
-        message = pb.Record(key=record.key, value=record.value)
+    def _fill(self, message: pb.Record, record: Record) -> None:
+        message.key = record.key
+        message.value = record.value
         if record.expiry is not None:
             # Zero would say that it stays.
             message.expiry = max(1, int(record.expiry - self._now()))
         for name, said in record.metadata.items():
             message.metadata[name].type = said.type
             message.metadata[name].value = said.value
-        return message
 
     def _record_from(self, message: pb.Record) -> Record:
         seconds = message.expiry

@@ -36,7 +36,8 @@ class GroupCommit:
 
     The first of a pause waits for the end of the reactor's turn, so that all writes of one turn share a commit.
 
-    @param committed: called after each commit, before its writers hear of it and before the next one begins.
+    @param committed: called with the statements of each commit, also of one that failed, before its writers hear of it
+        and before the next one begins.
     @param most_waiting: the bytes which may wait; beyond that, writes are refused.
     """
 
@@ -45,7 +46,7 @@ class GroupCommit:
         clock: IReactorTime,
         worker: IWorker,
         perform: Perform,
-        committed: Callable[[], None],
+        committed: Perform,
         most_waiting: int,
     ) -> None:
         self._clock = clock
@@ -98,7 +99,7 @@ class GroupCommit:
     def _commit(self, batch: list[_Write]) -> list[MicroError | None]:
         """In the worker: one transaction; where the disk has no room for it, one for each write that it may have."""
         try:
-            self._perform(list(chain.from_iterable(write.statements for write in batch)))
+            self._perform(_statements(batch))
         except sqlite3.Error as error:
             if len(batch) == 1 or not _is_full(error):
                 return [_refusal(error)] * len(batch)
@@ -108,7 +109,7 @@ class GroupCommit:
     def _committed(self, outcomes: list[MicroError | None] | Failure, batch: list[_Write]) -> None:
         if isinstance(outcomes, Failure):
             outcomes = [Internal(f"the store could not write: {outcomes.getErrorMessage()}")] * len(batch)
-        self._tell()
+        self._tell(_statements(batch))
         if self._waiting:
             self._next()
         else:
@@ -119,6 +120,10 @@ class GroupCommit:
                 write.done.callback(None)
             else:
                 write.done.errback(outcome)
+
+
+def _statements(batch: list[_Write]) -> list[Statement]:
+    return list(chain.from_iterable(write.statements for write in batch))
 
 
 def _is_full(error: sqlite3.Error) -> bool:

@@ -22,6 +22,7 @@ from microd.kernel.errors import Internal, MicroError, Unavailable
 from microd.services.store import rules
 from microd.services.store.backends import sqlite_file as file
 from microd.services.store.backends.group_commit import GroupCommit
+from microd.services.store.backends.recent import Recent
 from microd.services.store.backends.sqlite_log import Log, PointReader
 from microd.services.store.backends.worker import IWorker, Thread
 from microd.services.store.interface import IStore
@@ -67,6 +68,7 @@ class SqliteStore(Service, IStore):
         self._log: Log | None = None
         self._log_is_large = False
         self._point: PointReader | None = None
+        self._recent = Recent()
 
     def startService(self) -> None:
         """Open the file, which brings back everything that was acknowledged before."""
@@ -101,16 +103,20 @@ class SqliteStore(Service, IStore):
         rules.check_key(key, self._limits)
         if self._point is None:
             raise Unavailable("the store is not running")
-        try:
-            row = self._point.read((database, table, key))
-        except sqlite3.Error as error:
-            raise Internal(f"the store could not read: {error}") from error
-        if row is None:
+        place = (database, table, key)
+        record = self._recent.get(place)
+        if record is None:
+            try:
+                row = self._point.read(place)
+            except sqlite3.Error as error:
+                raise Internal(f"the store could not read: {error}") from error
+            if row is None:
+                return None
+            record = file.record_from(key, *row)
+            self._recent.keep(place, record)
+        if record.expiry is not None and record.expiry <= self._now():
             return None
-        value, expires, metadata = row
-        if expires is not None and expires <= self._now():
-            return None
-        return file.record_from(key, value, expires, metadata)
+        return record
 
     async def read(self, database: str, table: str, query: Query) -> Sequence[Record]:
         rules.check_place(database, table)
@@ -169,8 +175,10 @@ class SqliteStore(Service, IStore):
         file.perform(self._connections["write"], statements)
         self._log_is_large = self._log is not None and self._log.is_large
 
-    def _committed(self) -> None:
+    def _committed(self, statements: Sequence[file.Statement]) -> None:
         """Whoever reads from now on sees what was committed; before the next commit, the log may be emptied."""
+        for _, values in statements:
+            self._recent.forget(values[:3])
         if self._point is not None:
             self._point.renew()
             if self._log_is_large and self._log is not None:
