@@ -13,7 +13,12 @@ from __future__ import annotations
 from collections import deque
 
 from hpack.exceptions import HPACKDecodingError
-from hpack.huffman_table import decode_huffman
+from hpack.huffman_table import (
+    HUFFMAN_COMPLETE,
+    HUFFMAN_EMIT_SYMBOL,
+    HUFFMAN_FAIL,
+    HUFFMAN_TABLE,
+)
 from hpack.table import HeaderTable
 
 from microd.txgrpc.frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, ProtocolFault
@@ -75,23 +80,24 @@ class HeaderDecoder:
         return fields
 
     def _decode(self, block: bytes, fields: list[Field]) -> int:
-        # A long loop with local names: most blocks that are not remembered come through here.
+        # A long loop with local names and the short cases in place: every block that is not remembered comes through
+        # here, and a client which sends ids of its own with each call sends no two alike.
         limit = self._limit
-        position, end, total, updates = 0, len(block), 0, 0
+        static, end = _STATIC, len(block)
+        position = total = updates = 0
         while position < end:
             first = block[position]
+            position += 1
             if first & 0x80:
                 index = first & 0x7F
-                position += 1
                 if index == 0x7F:
                     index, position = _integer(block, position, 0x7F)
-                field = self._field(index)
+                field = static[index] if 0 < index < _STATIC_COUNT else self._field(index)
             elif first & 0xE0 == 0x20:
                 updates += 1
                 if fields or updates > 2:
                     raise ProtocolFault(COMPRESSION_ERROR, "table size update out of place")
                 size = first & 0x1F
-                position += 1
                 if size == 0x1F:
                     size, position = _integer(block, position, 0x1F)
                 self._resize(size)
@@ -99,14 +105,27 @@ class HeaderDecoder:
             else:
                 mask = 0x3F if first & 0x40 else 0x0F
                 index = first & mask
-                position += 1
                 if index == mask:
                     index, position = _integer(block, position, mask)
                 if index:
-                    name = self._field(index)[0]
+                    name = static[index][0] if index < _STATIC_COUNT else self._field(index)[0]
                 else:
-                    name, position = _string(block, position)
-                value, position = _string(block, position)
+                    size = block[position]
+                    if size < 0x7F:
+                        position += 1
+                        name = block[position : position + size]
+                        position += size
+                    else:
+                        name, position = _string(block, position)
+                size = block[position]
+                if size < 0x7F:
+                    position += 1
+                    value = block[position : position + size]
+                    position += size
+                else:
+                    value, position = _string(block, position)
+                if position > end:
+                    raise IndexError
                 field = (name, value)
                 if first & 0x40:
                     self._insert(field)
@@ -172,7 +191,43 @@ def _string(block: bytes, position: int) -> tuple[bytes, int]:
     if end > len(block):
         raise IndexError
     raw = block[position:end]
-    return (decode_huffman(raw) if first & 0x80 else raw), end
+    return (_unhuffman(raw) if first & 0x80 else raw), end
+
+
+def _unhuffman(raw: bytes) -> bytes:
+    """Decode a Huffman string (RFC 7541 5.2), an octet at a time.
+
+    The package's table walks half octets; the walks over whole ones are kept as they come up.
+    """
+    state, last = 0, _START
+    out = []
+    for octet in raw:
+        last = _steps.get(state | octet) or _step(state | octet)
+        out.append(last[0])
+        state = last[1]
+    if not last[2]:
+        raise HPACKDecodingError("the padding is wrong")
+    return b"".join(out)
+
+
+#: What the walk over one octet gives: the octets decoded, the next state (shifted), whether the string may end there.
+_Step = tuple[bytes, int, bool]
+_START: _Step = (b"", 0, True)
+_steps: dict[int, _Step] = {}
+
+
+def _step(key: int) -> _Step:
+    state, octet = key >> 8, key & 255
+    out = bytearray()
+    flags = 0
+    for half in (octet >> 4, octet & 15):
+        state, flags, symbol = HUFFMAN_TABLE[state * 16 + half]
+        if flags & HUFFMAN_FAIL:
+            raise HPACKDecodingError("not Huffman code")
+        if flags & HUFFMAN_EMIT_SYMBOL:
+            out.append(symbol)
+    made = _steps[key] = (bytes(out), state << 8, bool(flags & HUFFMAN_COMPLETE))
+    return made
 
 
 def _encode_integer(value: int, mask: int, flags: int) -> bytes:

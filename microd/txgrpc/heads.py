@@ -16,7 +16,9 @@ from microd.txgrpc.headerblock import Field
 
 _valid_name: Callable[[bytes], object] = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
 _valid_method: Callable[[bytes], object] = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-zA-Z]+").fullmatch
-_bad_value: Callable[[bytes], object] = re.compile(rb"[\x00\r\n]|^[ \t]|[ \t]\Z").search
+#: Names that were found to be valid and nothing special, and how many are kept.
+_ordinary: set[bytes] = set()
+_MOST_KNOWN = 1024
 
 #: Fields which only HTTP/1 may carry (RFC 9113 8.2.2).
 _CONNECTION_FIELDS = frozenset(
@@ -30,11 +32,18 @@ def malformed(text: str) -> StreamFault:
 
 
 def _check(fields: list[Field], pseudo: dict[bytes, bytes], allowed: tuple[bytes, ...]) -> dict[bytes, bytes]:
-    """Sort the pseudo-header fields into C{pseudo}; the first of each other field is returned."""
+    """Sort the pseudo-header fields into C{pseudo}; the first of each other field is returned.
+
+    Clients that send ids of their own with each call send a new list each time, so this is on the hot path: names
+    are known from before, values are looked at all together.
+    """
+    _check_values(fields)
     first: dict[bytes, bytes] = {}
     for name, value in fields:
-        if _bad_value(value):
-            raise malformed("invalid field value")
+        if name in _ordinary:
+            if name not in first:
+                first[name] = value
+            continue
         if name[:1] == b":":
             if first or name not in allowed or name in pseudo:
                 raise malformed("invalid pseudo-header field")
@@ -44,12 +53,28 @@ def _check(fields: list[Field], pseudo: dict[bytes, bytes], allowed: tuple[bytes
             raise malformed("invalid field name")
         if name in _CONNECTION_FIELDS or (name == b"te" and value.lower() != b"trailers"):
             raise malformed("a field of HTTP/1")
-        if name in first:
-            if name == b"content-length" and first[name] != value:
-                raise malformed("two content-lengths")
-        else:
+        if name == b"content-length" and first.get(name, value) != value:
+            raise malformed("two content-lengths")
+        if name not in first:
             first[name] = value
+        if name not in (b"te", b"content-length") and len(_ordinary) < _MOST_KNOWN and len(name) < 64:
+            _ordinary.add(name)
     return first
+
+
+def _check_values(fields: list[Field]) -> None:
+    """No value may hold NUL, CR or LF, or begin or end with white space (RFC 9113 8.2.1)."""
+    joined = b"\n%s\n" % b"\n".join([value for _, value in fields])
+    if (
+        joined.count(b"\n") != (len(fields) or 1) + 1
+        or b"\x00" in joined
+        or b"\r" in joined
+        or b"\n " in joined
+        or b" \n" in joined
+        or b"\n\t" in joined
+        or b"\t\n" in joined
+    ):
+        raise malformed("invalid field value")
 
 
 def _content_length(first: dict[bytes, bytes]) -> int:

@@ -84,16 +84,32 @@ def from_fields(fields: Iterable[tuple[bytes, bytes]]) -> Metadata:
     """The application's part of a header list, C{-bin} values decoded."""
     pairs: list[tuple[str, Value]] = []
     for raw, value in fields:
-        if raw[:1] == b":" or raw[:5] == b"grpc-":
-            continue
-        name = raw.decode("ascii")
-        if name in RESERVED:
-            continue
-        if name.endswith("-bin"):
+        name = _shown.get(raw) or _show(raw)
+        if name[-4:] == "-bin":
             pairs.extend((name, decode_binary(part)) for part in value.split(b","))
-        else:
+        elif name != _HIDDEN:
             pairs.append((name, value.decode("utf-8", "replace")))
-    return Metadata(pairs) if pairs else EMPTY
+    if not pairs:
+        return EMPTY
+    # Names are in lower case already.
+    made = Metadata()
+    made._pairs = tuple(pairs)
+    return made
+
+
+#: Names as applications see them; those they do not see are C{_HIDDEN}.
+_shown: dict[bytes, str] = {}
+_HIDDEN = ":"
+_MOST_KNOWN = 1024
+
+
+def _show(raw: bytes) -> str:
+    name = raw.decode("ascii")
+    if raw[:1] == b":" or raw[:5] == b"grpc-" or name in RESERVED:
+        name = _HIDDEN
+    if len(_shown) < _MOST_KNOWN and len(raw) < 64:
+        _shown[raw] = name
+    return name
 
 
 def to_fields(metadata: Any) -> list[tuple[bytes, bytes]]:
