@@ -179,6 +179,11 @@ def test_8_3_2_status(calling: ClientProbe, fields: Lines) -> None:
     expect_malformed(calling, h2.headers(1, h2.block(fields)), BODY, END)
 
 
+def test_8_6_no_switching_of_protocols(calling: ClientProbe) -> None:
+    """The status 101 does not exist in HTTP/2."""
+    expect_malformed(calling, h2.headers(1, h2.block(((b":status", b"101"), (b"x", b"y")))), HEAD, BODY, END)
+
+
 # Servers that mean harm
 
 

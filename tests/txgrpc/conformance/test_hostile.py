@@ -381,6 +381,31 @@ def test_message_that_claims_gigabytes(probe: ServerProbe) -> None:
     peer.expect_alive()
 
 
+@pytest.mark.parametrize(
+    ("octets", "encoding", "status"),
+    [
+        pytest.param(b"\x02\0\0\0\x01x", b"identity", b"13", id="flag-2"),
+        pytest.param(b"\xff\0\0\0\x01x", b"gzip", b"13", id="flag-255"),
+        pytest.param(h2.message(b"cut")[:-1], b"identity", b"13", id="cut"),
+        pytest.param(b"\0\0\0", b"identity", b"13", id="cut-in-the-prefix"),
+        pytest.param(h2.message(b"x", compressed=True), b"identity", b"13", id="compressed-by-nothing"),
+        pytest.param(h2.message(b"no gzip", compressed=True), b"gzip", b"13", id="not-gzip"),
+        pytest.param(
+            h2.message(gzip.compress(b"x" * 99)[:-9], compressed=True), b"gzip", b"13", id="gzip-cut"
+        ),
+        pytest.param(h2.message(b"x", compressed=True), b"snappy", b"12", id="unknown-encoding"),
+    ],
+)
+def test_broken_messages(probe: ServerProbe, octets: bytes, encoding: bytes, status: bytes) -> None:
+    """A message that is none fails its call with gRPC's code, and nobody else's."""
+    for stream, method in ((1, "Collect"), (3, "Echo")):
+        peer = probe.peer()
+        peer.send(opening(stream, method, [(b"grpc-encoding", encoding)]), h2.data(stream, octets, end=True))
+        assert status_of(peer, stream) == status
+        peer.expect_alive()
+    assert not probe.messages
+
+
 def test_message_that_never_comes(probe: ServerProbe) -> None:
     """A thousand messages begun and left cost what was sent of them."""
     peer = probe.peer()
