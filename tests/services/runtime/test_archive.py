@@ -156,9 +156,10 @@ def test_sparse(tmp_path: Path) -> None:
     member = tarfile.TarInfo("f")
     member.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1000"}
     packer = Packer(tarfile.PAX_FORMAT)
-    member.size = 512
-    packer.tar.addfile(member, io.BytesIO(b"1\n0\n1000\n".ljust(512, b"\0")))
-    with pytest.raises(BadRequest):
+    content = b"1\n0\n4\n".ljust(512, b"\0") + b"data"
+    member.size = len(content)
+    packer.tar.addfile(member, io.BytesIO(content))
+    with pytest.raises(BadRequest, match="neither a file"):
         opened(tmp_path, packer.data())
 
 

@@ -143,6 +143,7 @@ def test_given_up_stays_given_up(house: House) -> None:
     house.restart()
     (only,) = house.processes.spawned
     assert only.arguments[6:] == kept
+    assert "error" not in house.view().metadata
 
 
 def test_taken_over_stays(house: House) -> None:
