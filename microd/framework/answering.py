@@ -160,7 +160,12 @@ class Answering:
         if handler.style is Style.COROUTINE:
             return await self._bridge.ours(handler.function(*arguments))
         if handler.style is Style.THREAD:
-            return await self._workers.run(handler.function, *arguments)
+            reply = await self._workers.run(handler.function, *arguments)
+            if isinstance(reply, Deferred):
+                raise TypeError(
+                    f"{self._id} ran in a thread and returned a Deferred; annotate it '-> Deferred[...]'"
+                )
+            return reply
         outcome = handler.function(*arguments)
         return await outcome if isinstance(outcome, Deferred) else outcome
 

@@ -183,6 +183,9 @@ def _returned(function: Callable[..., Any], hint: object, where: str) -> tuple[o
         raise SchemaError(f"{where} yields; its annotation is 'AsyncIterator[{called(hint)}]'")
     if inspect.iscoroutinefunction(plain):
         return hint, Style.COROUTINE
+    if inspect.isgeneratorfunction(plain) and not inspect.isgeneratorfunction(function):
+        # Twisted's inlineCallbacks makes a function that returns a Deferred of what the generator returns.
+        return args[2] if len(args) == 3 else hint, Style.DEFERRED
     if origin in _STREAMS:
         return args[0], Style.THREAD_STREAM
     if inspect.isgeneratorfunction(plain):

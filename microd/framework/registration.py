@@ -102,8 +102,12 @@ class Registration:
             await self._rest(wait * self._chance(0.8, 1.0) if known else self._chance(0.0, wait))
             try:
                 await self._register(wait_for_ready=True)
-            except MicroError as problem:
-                if known:
+            except CancelledError:
+                raise
+            except Exception as problem:  # noqa: BLE001 - nothing may end the renewals but the end itself
+                if not isinstance(problem, MicroError):
+                    self.log.failure("could not register {name}", name=self._entry.name)
+                elif known:
                     self.log.warn("the registry does not answer: {problem}", problem=problem.detail)
                 wait, known = (FIRST_WAIT if known else min(2 * wait, LONGEST_WAIT)), False
             else:

@@ -40,6 +40,9 @@ T = TypeVar("T", default=dict[str, Any])
 class ServiceTester:
     """Calls the endpoints of one service.
 
+    Plain functions run where they stand rather than in threads. Handlers that await what asyncio makes need its loop, and
+    are not for this.
+
     @ivar daemon: whom the service takes for its daemon.
     @ivar client: calls through the daemon, as C{tester}; C{ServiceTester.call} waits for its answers.
     @ivar server: the service's own gRPC server.

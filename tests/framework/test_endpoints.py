@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.task import Clock, deferLater
 
 from microd.framework import (
@@ -77,6 +77,33 @@ def test_deferred(service: Service) -> None:
     assert not answer.called
     clock.advance(1)
     assert done(answer) == Text("a")
+
+
+def test_inline_callbacks(service: Service) -> None:
+    """So does one of Twisted's older coroutines, whose annotation is that of its generator."""
+    clock = Clock()
+
+    @service.endpoint
+    @inlineCallbacks
+    def later(request: Text) -> Generator[Deferred[None], None, Text]:
+        yield deferLater(clock, 1)
+        return request
+
+    tester = ServiceTester(service, clock)
+    answer = tester.begin("Echo.Later", Text("a"), Text)
+    clock.advance(1)
+    assert done(answer) == Text("a")
+
+
+def test_deferred_from_a_thread(service: Service, log: list[dict[str, object]]) -> None:
+    """A plain function whose annotation does not say that it returns a Deferred runs in a thread; the error says what to write."""
+
+    @service.endpoint
+    def later(request: Text) -> Text:
+        return Deferred()  # type: ignore[return-value]
+
+    with pytest.raises(Internal, match=r"annotate it '-> Deferred\[...\]'"):
+        ServiceTester(service).call("Echo.Later", Text("a"), Text)
 
 
 def test_server_streaming(service: Service) -> None:

@@ -484,6 +484,8 @@ async def test_asyncio(town: Town) -> None:
     with pytest.raises(Exception, match="deadline"):
         await client.call("loop", "Loop.Forever", {}, timeout=0.05)
     assert await client.call("loop", "Loop.Said", {}) == {"text": "cancelled"}
+    child.signal("TERM")
+    assert await child.ends() == 0
 
 
 @pytest_twisted.ensureDeferred

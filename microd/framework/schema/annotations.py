@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Mapping, MutableMapping, Mutable
 from contextlib import suppress
 from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import datetime, timedelta
-from enum import Enum
+from enum import Enum, Flag
 from typing import Any
 
 from microd.framework.schema.shapes import (
@@ -170,7 +170,12 @@ class _Reader:
                 raise SchemaError(
                     f"{where}: of tuples only tuple[T, ...] has a counterpart; make the others a dataclass"
                 )
-            return Many(self._single(args[0], where), _LISTS[origin])
+            item = self._single(args[0], where)
+            if origin in (set, frozenset) and isinstance(item, Record) and item.kind.__hash__ is None:
+                raise SchemaError(
+                    f"{where}: {called(args[0])} cannot be in a set; make it frozen, or use a list"
+                )
+            return Many(item, _LISTS[origin])
         return self._single(hint, where)
 
     def _single(self, hint: object, where: str) -> Single:
@@ -192,6 +197,10 @@ class _Reader:
     def _choice(self, kind: type[Enum], where: str) -> Choice:
         if kind not in self.choices:
             members = list(kind)
+            if issubclass(kind, Flag):
+                raise SchemaError(
+                    f"{where}: {kind.__name__} may be several members at once; use an int, or a list of an Enum"
+                )
             if not members:
                 raise SchemaError(f"{where}: the enum {kind.__name__} has no members")
             if all(type(member.value) is int or isinstance(member.value, int) for member in members):

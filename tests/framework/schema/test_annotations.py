@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from enum import Enum
+from enum import Enum, Flag
 from typing import Annotated, Any, ClassVar
 
 import pytest
@@ -96,6 +96,20 @@ class Misnamed:
 
 
 @dataclass
+class Unhashable:
+    leaves: set[Leaf]
+
+
+class Bits(Flag):
+    A = 1
+
+
+@dataclass
+class Flagged:
+    bits: Bits
+
+
+@dataclass
 class Umlaut:
     größe: int
 
@@ -126,6 +140,8 @@ class HoldsPlain:
         (Kept, "Kept.x: a field's number is 1 to"),
         (Memberless, "Memberless.which: the enum Empty has no members"),
         (Misnamed, "Misnamed.x: 'a b' cannot name a field"),
+        (Unhashable, "Unhashable.leaves: Leaf cannot be in a set"),
+        (Flagged, "Flagged.bits: Bits may be several members at once"),
         (Umlaut, "Umlaut.größe: 'größe' cannot name a field on the wire"),
         (HoldsPlain, "HoldsPlain.plain: Plain has no counterpart"),
         (Plain, "Plain is neither a dataclass nor a protobuf message"),
