@@ -268,6 +268,15 @@ class ServerCall(Stream):
         """The deadline has passed."""
         self._fail(StatusCode.DEADLINE_EXCEEDED, "the deadline has passed")
 
+    @property
+    def awaits_request(self) -> bool:
+        """Whether the one request, without which nothing can begin, has not come."""
+        return not self._begun and not self._done and self._inbox is None
+
+    def starved(self) -> None:
+        """The one request has stood still for too long."""
+        self._fail(StatusCode.DEADLINE_EXCEEDED, "the request did not come")
+
     # Running.
 
     def _begin(self) -> None:

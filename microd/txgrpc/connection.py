@@ -699,8 +699,10 @@ class Http2Connection(Outgoing):
         What is owed is repaid as it is read; with nothing left to read, all at once, or a message longer than the
         window could never be completed.
         """
-        nothing_left = stream.unread == 0 and stream.partial is None
-        held = stream.held if nothing_left else min(stream.held, size + messages.OVERHEAD)
+        if stream.unread == 0 and stream.partial is None:
+            held = stream.held
+        else:
+            held = min(stream.held, size + messages.OVERHEAD) if size else 0
         stream.held -= held
         self.buffered -= held
         if stream.state & REMOTE:

@@ -45,8 +45,10 @@ class Keepalive:
     @ivar interval: silence after which it is sent a PING.
     @ivar timeout: how long it may take to answer.
     @ivar handshake: how long it may take to say anything at all after connecting, and to go when told to.
+    @ivar request: how long the request of a call may stand still on its way, for methods which take one.
     """
 
     interval: float = 60.0
     timeout: float = 20.0
     handshake: float = 10.0
+    request: float = 60.0

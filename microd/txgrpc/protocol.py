@@ -60,6 +60,7 @@ class ServerProtocol(Shell):
         self._on_lost: dict[object, Callable[[], None]] = {}
         self._unread = 0
         self._reading_paused = False
+        self._awaited: dict[int, tuple[int, float]] = {}
 
     # What Twisted calls.
 
@@ -177,6 +178,21 @@ class ServerProtocol(Shell):
         else:
             return call
         return Refusal(self.connection, block)
+
+    def look_after(self, now: float) -> None:
+        """Besides what L{Shell} does: end calls whose one request has begun to come and does not come."""
+        super().look_after(now)
+        awaited: dict[int, tuple[int, float]] = {}
+        for id, stream in self.connection.streams.items():
+            if isinstance(stream, ServerCall) and stream.awaits_request:
+                held, since = self._awaited.get(id, (stream.held, now))
+                awaited[id] = (stream.held, since if held == stream.held else now)
+        self._awaited = awaited
+        for id, (_, since) in awaited.items():
+            if now - since >= self.keepalive.request:
+                call = self.connection.streams.get(id)
+                if isinstance(call, ServerCall):
+                    call.starved()
 
     # Ending.
 
