@@ -215,6 +215,21 @@ def test_a_client_that_never_speaks(clock: Clock) -> None:
     assert server.connections == 0
 
 
+def test_a_request_that_does_not_come(clock: Clock) -> None:
+    """A call whose request stands still on its way is ended; one that moves, however slowly, is not."""
+    server = GrpcServer({PATH: unary_unary(echo)}, clock=clock, keepalive=Keepalive(request=20))
+    channel = Channel(MemoryEndpoint(server), clock)
+    empty, slow = (channel.stream_stream(PATH)() for _ in range(2))
+    slow.connection.send_data(slow, (100).to_bytes(5, "big"))
+    for _ in range(60):
+        clock.advance(1)
+        slow.connection.send_data(slow, b"x")
+    assert raised(empty.trailing_metadata()).code is StatusCode.DEADLINE_EXCEEDED
+    assert not slow.over
+    slow.connection.send_data(slow, b"x" * 40, end=True)
+    assert done(slow.__anext__()) == b"x" * 100
+
+
 # What is known of delivery.
 
 
