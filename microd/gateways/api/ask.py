@@ -160,6 +160,7 @@ class AskCore(Asking):
         message = self._message(endpoint, body)
         if endpoint.server_streaming:
             self._no_proto_stream()
+            self._request.endless = endpoint.endless
             streaming = self._stream(self._shown(endpoint, endpoint.handler(message, caller)))
             self._begin(Deferred.fromCoroutine(streaming), _nothing)
             return

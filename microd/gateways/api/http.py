@@ -85,10 +85,24 @@ class Request:
     """What a client asks.
 
     @ivar keep_alive: whether another request may follow on the connection.
+    @ivar endless: the answer goes on until somebody ends it, so that nobody need wait for its end.
     @ivar gone: called once if the client goes away before the answer is complete.
     """
 
-    __slots__ = ("body", "connection", "gone", "head", "keep_alive", "method", "refusal", "url", "version")
+    __slots__ = (
+        *(
+            "body",
+            "connection",
+            "endless",
+            "gone",
+            "head",
+            "keep_alive",
+            "method",
+            "refusal",
+            "url",
+            "version",
+        ),
+    )
 
     def __init__(self, connection: HttpConnection) -> None:
         self.connection = connection
@@ -98,6 +112,7 @@ class Request:
         self.version = "1.1"
         self.body = b""
         self.keep_alive = True
+        self.endless = False
         self.refusal: MicroError | None = None
         self.gone: Callable[[], None] | None = None
 
@@ -343,7 +358,14 @@ class HttpConnection(Protocol):
 
     def drain(self) -> None:
         """Take no more requests; close once those that came are answered."""
-        if self._current is None and not self._queue and self._reading is None:
+        current = self._current
+        if current is None and not self._queue and self._reading is None:
+            self._end()
+        elif current is not None and current.endless:
+            self._current = None
+            if current.gone is not None:
+                current.gone()
+            self._server.buffered -= len(current.body)
             self._end()
 
     # Its own.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
 
+from microd.kernel.endpoint import Endpoint
 from microd.testing.outcome import done
+from microd.wire import store_pb2 as pb
 
 Ask = Callable[..., bytes]
 
@@ -377,6 +379,31 @@ def test_drain(house: Any, ask: Ask) -> None:
     busy.drop()
     done(draining)
     assert house.gateway.server._looking is None
+
+
+def test_drain_ends_the_endless(make: Any, ask: Ask) -> None:
+    """A watcher does not hold up a drain: it is broken off, which its client can tell."""
+    closed: list[int] = []
+
+    async def watch(request: Any, caller: Any) -> AsyncIterator[Any]:
+        try:
+            yield pb.ReadResponse()
+            await Deferred()
+        finally:
+            closed.append(1)
+
+    watching = Endpoint(
+        "/t.T/Call", pb.ReadRequest, pb.ReadResponse, watch, server_streaming=True, endless=True
+    )
+    house = make([watching])
+    client = house.client()
+    client.send(ask("POST", "/t", b"{}"))
+    draining = Deferred.fromCoroutine(house.gateway.drain(20))
+    assert closed == [1]
+    assert client.transport.disconnecting
+    assert not client.transport.value().endswith(b"0\r\n\r\n")
+    client.drop()
+    done(draining)
 
 
 def test_drain_has_an_end(house: Any, ask: Ask) -> None:
