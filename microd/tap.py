@@ -8,13 +8,19 @@ import sys
 from typing import Any
 
 from twisted.application.service import IService
-from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredicate, textFileLogObserver
+from twisted.logger import (
+    FilteringLogObserver,
+    Logger,
+    LogLevel,
+    LogLevelFilterPredicate,
+    textFileLogObserver,
+)
 from twisted.python import usage
 from twisted.python.logfile import LogFile
 
 from microd import __version__
 from microd.app.settings import TABLE
-from microd.app.sources import BadSettings, data_folder, load
+from microd.app.sources import BadSettings, data_folder, load, unknown_names
 from microd.app.values import LOG_LEVELS
 
 
@@ -75,8 +81,14 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor  # noqa: TID251 - this module is the one that may
 
     from microd.app.assembly import assemble
+    from microd.app.root import EXPLAINED
 
-    return assemble(options.settings, options.data, reactor, os.environ, failed=_exit_with_failure)
+    for sentence in unknown_names(os.environ):
+        Logger("microd.tap").warn("{sentence}", sentence=sentence)
+    try:
+        return assemble(options.settings, options.data, reactor, os.environ, failed=_exit_with_failure)
+    except EXPLAINED as problem:
+        sys.exit(f"microd: {problem}")
 
 
 def _exit_with_failure() -> None:

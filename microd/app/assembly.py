@@ -23,7 +23,7 @@ from microd.gateways.api import limits as api_limits
 from microd.gateways.api.gateway import Gateway
 from microd.gateways.door import Door
 from microd.gateways.gate import Gate
-from microd.gateways.listen import Listener
+from microd.gateways.listen import CannotListen, Listener
 from microd.kernel.caller import Account
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.lifecycle import TogetherService, split
@@ -197,8 +197,7 @@ class _Assembly:
             health.close()
             await server.drain(timeout)
 
-        endpoint = server_endpoint(self._reactor, endpoint_string(address))
-        return self._listener(name, endpoint, server, address, drain)
+        return self._listener(name, server_endpoint, server, address, drain)
 
     def _api(self) -> Listener:
         wanted = self._settings.api
@@ -213,17 +212,26 @@ class _Assembly:
             cors=wanted.enable_cors,
             limits=api_limits.Limits(body=wanted.max_body, call=wanted.timeout),
         )
-        endpoint = serverFromString(self._reactor, endpoint_string(wanted.address))
-        return self._listener("api", endpoint, gateway.server, wanted.address, gateway.drain)
+        return self._listener("api", serverFromString, gateway.server, wanted.address, gateway.drain)
 
-    def _listener(self, name: str, endpoint: Any, factory: Any, address: str, drain: Any) -> Listener:
+    def _listener(self, name: str, parse: Any, factory: Any, address: str, drain: Any) -> Listener:
         row = TABLE[f"{name}.address"]
+        remedy = f"choose another address with --{row.option}, {row.env} or address in [{name}] of the settings file"
+        try:
+            endpoint = parse(self._reactor, endpoint_string(address))
+        except (
+            Exception
+        ) as problem:  # each kind of endpoint has its own: a missing key file, a word it does not know
+            reason = getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
+            file = getattr(problem, "filename", None)
+            said = f"{file}: {reason}" if file else reason
+            raise CannotListen(f"{name} cannot listen on {address}: {said}; {remedy}") from problem
         return Listener(
             name,
             endpoint,
             factory,
             wanted=address,
-            remedy=f"choose another address with --{row.option}, {row.env} or address in [{name}] of the settings file",
+            remedy=remedy,
             drain=partial(drain, self._settings.daemon.drain),
         )
 

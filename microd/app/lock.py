@@ -13,6 +13,10 @@ class FolderTaken(Exception):
     """Another daemon works on this data folder."""
 
 
+class FolderUnusable(Exception):
+    """Nothing can be kept in this folder; the sentence says why, and how to choose another."""
+
+
 class FolderLock(Service):
     """Makes the data folder, private to its owner, and holds it for as long as the process lives.
 
@@ -27,9 +31,9 @@ class FolderLock(Service):
         """Take the folder.
 
         @raise FolderTaken: names the process which has it.
+        @raise FolderUnusable: it cannot be made, or not be written to.
         """
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        held = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        held = self._open()
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -43,6 +47,17 @@ class FolderLock(Service):
         os.write(held, f"{os.getpid()}\n".encode())
         self._held = held
         super().startService()
+
+    def _open(self) -> int:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as problem:
+            reason = "it is not a folder" if isinstance(problem, FileExistsError) else problem.strerror
+            raise FolderUnusable(
+                f"nothing can be kept in the data folder {self._folder}: {reason}; "
+                f"choose another folder with --data or MICRO_HOME"
+            ) from problem
 
     def stopService(self) -> None:
         """Let go of the folder."""

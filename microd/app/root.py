@@ -14,14 +14,15 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from microd.app.lock import FolderTaken
+from microd.app.lock import FolderTaken, FolderUnusable
 from microd.app.sources import BadSettings
 from microd.gateways.listen import CannotListen
 from microd.kernel.lifecycle import OrderedService
 from microd.services.auth.keys import BadKey
+from microd.services.store.backends.sqlite_file import UnusableFile
 
 #: What the operator can mend: one sentence does, a traceback would only hide it.
-_EXPLAINED = (FolderTaken, CannotListen, BadSettings, BadKey)
+EXPLAINED = (FolderTaken, FolderUnusable, UnusableFile, CannotListen, BadSettings, BadKey)
 
 
 class RootReactor(Protocol):
@@ -71,7 +72,7 @@ class Root(OrderedService):
             self._ready()
 
     def _broken(self, reason: Failure) -> None:
-        if reason.check(*_EXPLAINED):
+        if reason.check(*EXPLAINED):
             self.log.critical("cannot start: {reason}", reason=reason.getErrorMessage())
         else:
             self.log.failure("cannot start", reason)

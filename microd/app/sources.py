@@ -40,6 +40,19 @@ def load(conf: str | None, environ: Mapping[str, str], options: Mapping[str, str
     return Settings(**sections)
 
 
+def unknown_names(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each name in the environment that seems to be a setting's, mistyped.
+
+    A warning and no mistake: services and the CLI have C{MICRO_*} names of their own.
+    """
+    known = {row.env for row in TABLE.values()}
+    return [
+        f"environment: {name} is no setting{_nearest(name, known, 0.9)}"
+        for name in sorted(environ)
+        if name.startswith("MICRO_") and name not in known and _nearest(name, known, 0.9)
+    ]
+
+
 def data_folder(settings: Settings, environ: Mapping[str, str]) -> Path:
     """Where everything that is kept is kept."""
     if settings.daemon.data:
@@ -86,6 +99,6 @@ def _check_only(only: tuple[str, ...]) -> None:
             )
 
 
-def _nearest(word: str, known: Any) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+def _nearest(word: str, known: Any, cutoff: float = 0.6) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f"; did you mean {near[0]}?" if near else ""

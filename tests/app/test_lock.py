@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from microd.app.lock import FolderLock, FolderTaken
+from microd.app.lock import FolderLock, FolderTaken, FolderUnusable
 
 
 def test_second_is_refused(tmp_path: Path) -> None:
@@ -27,3 +27,14 @@ def test_private(tmp_path: Path) -> None:
     lock.startService()
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
     lock.stopService()
+
+
+def test_not_a_folder(tmp_path: Path) -> None:
+    """A data folder that cannot be made is named, with the reason and the options that change it."""
+    (tmp_path / "data").write_text("a file")
+    with pytest.raises(
+        FolderUnusable, match=f"{tmp_path / 'data'}: it is not a folder; .*--data or MICRO_HOME"
+    ):
+        FolderLock(tmp_path / "data").startService()
+    with pytest.raises(FolderUnusable, match="Not a directory"):
+        FolderLock(tmp_path / "data" / "below").startService()

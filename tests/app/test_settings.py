@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from microd.app.settings import SECTIONS, TABLE, Settings
-from microd.app.sources import BadSettings, data_folder, load
+from microd.app.sources import BadSettings, data_folder, load, unknown_names
 from microd.app.values import endpoint_string
 
 CONF = Path(__file__).parents[2] / "conf" / "microd.toml"
@@ -124,3 +124,17 @@ def test_sections_are_documented() -> None:
     """Every section and every setting says what it is."""
     assert all(kind.__doc__ for kind in SECTIONS.values())
     assert all(row.help for row in TABLE.values())
+
+
+def test_mistyped_environment() -> None:
+    """A name in the environment that is nearly a setting's is pointed out; other programs' names are not."""
+    environ = {
+        "MICRO_API_ADRESS": ":1",
+        "MICRO_API_ADDRESS": ":1",
+        "MICRO_PROXY": "x",
+        "MICRO_NAMESPACE": "y",
+        "HOME": "/",
+    }
+    assert unknown_names(environ) == [
+        "environment: MICRO_API_ADRESS is no setting; did you mean MICRO_API_ADDRESS?"
+    ]

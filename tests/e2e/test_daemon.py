@@ -84,6 +84,26 @@ def test_bad_conf(platform: Platform, text: str, words: tuple[str, ...]) -> None
     assert "Traceback" not in str(daemon.output)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--data", "/dev/null"), "nothing can be kept in the data folder /dev/null"),
+        (
+            ("--api-address", "ssl:0:privateKey=/none.pem"),
+            "/none.pem: No such file or directory; choose another",
+        ),
+        (("--proxy-address", "tls:0:privateKey=/none.pem"), "/none.pem"),
+        (("--auth-admin-secret-file", "/none"), "auth.admin_secret_file: /none: No such file"),
+    ],
+)
+def test_what_the_operator_can_mend(platform: Platform, words: tuple[str, ...], said: str) -> None:
+    """What the operator can mend ends the start with one sentence, non-zero, and no traceback."""
+    daemon = platform.launch(*words)
+    assert daemon.wait(10) == 1
+    assert said in str(daemon.output)
+    assert "Traceback" not in str(daemon.output)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stop(platform: Platform, number: signal.Signals) -> None:
     """SIGTERM and Ctrl-C stop the daemon with status 0, and its file of doors is gone."""

@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from microd.kernel.errors import Unavailable
 from microd.services.store.backends import sqlite as subject
 from microd.services.store.backends.sqlite import SqliteStore
+from microd.services.store.backends.sqlite_file import UnusableFile
 from microd.services.store.backends.worker import IWorker
 from microd.services.store.errors import OutOfSpace
 from microd.services.store.model import Limits, Query, Record
@@ -306,5 +307,15 @@ def test_later_release(tmp_path: Path) -> None:
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     store = SqliteStore(path, Clock(), workers=lambda _, name: Held())
-    with pytest.raises(RuntimeError, match="later release"):
+    with pytest.raises(UnusableFile, match="later release"):
         store.startService()
+
+
+def test_no_database(tmp_path: Path) -> None:
+    """A file that is no database is named in one sentence, and left as it is."""
+    path = tmp_path / "store.db"
+    path.write_bytes(b"something else entirely\n" * 500)
+    store = SqliteStore(path, Clock(), workers=lambda _, name: Held())
+    with pytest.raises(UnusableFile, match=f"{path} cannot be used: file is not a database"):
+        store.startService()
+    assert path.read_bytes() == b"something else entirely\n" * 500

@@ -67,22 +67,36 @@ WHERE name IS NOT NULL AND EXISTS (SELECT 1 FROM record WHERE space = :space AND
 _MOST = 2**63 - 1
 
 
+class UnusableFile(Exception):
+    """The store's file cannot be worked on; the sentence names it and says why."""
+
+
 def open_file(path: Path) -> sqlite3.Connection:
     """Make the file if need be, readable by its owner only, and bring the schema about.
 
-    @raise RuntimeError: the file is of a later release, or its file system cannot do write-ahead logging.
+    @raise UnusableFile: it may not be written, is no database, is of a later release, or its file system cannot do
+        write-ahead logging.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        return _opened(path)
+    except OSError as problem:
+        raise UnusableFile(f"{path} cannot be opened: {problem.strerror}") from problem
+    except sqlite3.DatabaseError as problem:
+        raise UnusableFile(f"{path} cannot be used: {problem}; bring it back from a backup") from problem
+
+
+def _opened(path: Path) -> sqlite3.Connection:
     connection = connect(path)
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         connection.close()
-        raise RuntimeError(f"{path}: its file system does not support write-ahead logging")
+        raise UnusableFile(f"{path}: its file system does not support write-ahead logging")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA_VERSION:
         connection.close()
-        raise RuntimeError(
+        raise UnusableFile(
             f"{path} was written by a later release of microd: upgrade, or choose another file"
         )
     connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
