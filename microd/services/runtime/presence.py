@@ -20,18 +20,20 @@ from microd.services.runtime.model import Key
 _AGAIN = 1.0
 
 
+#: The processes in which the nodes of a service run, and the ids of those nodes which do not say in which.
+Seen = tuple[Collection[str], Collection[str]]
+_NONE: Seen = (frozenset(), frozenset())
+
+
 class Observer(Protocol):
     """Who wants to know."""
 
-    def watched(self) -> Collection[Key]:
-        """The services in question."""
-
-    def seen(self, key: Key, processes: Collection[str], anonymous: Collection[str]) -> None:
-        """All nodes of a service that are known: the processes they run in, and the ids of those which do not say."""
+    def __call__(self, key: Key, seen: Seen, /) -> None:
+        """The nodes of a service have changed."""
 
 
 class Presence:
-    """Reads the registry's changes and tells of them, until it is stopped."""
+    """Reads the registry's changes, remembers them and tells of them, until it is stopped."""
 
     log = Logger()
 
@@ -40,6 +42,11 @@ class Presence:
         self._clock = clock
         self._observer = observer
         self._work: Deferred[None] | None = None
+        self._seen: dict[Key, Seen] = {}
+
+    def of(self, key: Key) -> Seen:
+        """What is known of a service now."""
+        return self._seen.get(key, _NONE)
 
     def start(self) -> None:
         """Begin; what is registered already is told first."""
@@ -72,16 +79,22 @@ class Presence:
 
     def _tell_all(self, services: Sequence[Service]) -> None:
         there = {_key(service.metadata.get("domain", ""), service) for service in services}
-        for key in self._observer.watched():
-            if key not in there:
-                self._observer.seen(key, (), ())
+        for key in self._seen.keys() - there:
+            self._note(key, _NONE)
         for service in services:
             self._tell(service.metadata.get("domain", ""), service, service.nodes)
 
     def _tell(self, namespace: str, service: Service, nodes: Sequence[Node]) -> None:
-        processes = {node.metadata["process"] for node in nodes if node.metadata.get("process")}
-        anonymous = {node.id for node in nodes if not node.metadata.get("process")}
-        self._observer.seen(_key(namespace, service), processes, anonymous)
+        processes = frozenset(node.metadata.get("process", "") for node in nodes) - {""}
+        anonymous = frozenset(node.id for node in nodes if not node.metadata.get("process"))
+        self._note(_key(namespace, service), (processes, anonymous))
+
+    def _note(self, key: Key, seen: Seen) -> None:
+        if seen == _NONE:
+            self._seen.pop(key, None)
+        else:
+            self._seen[key] = seen
+        self._observer(key, seen)
 
     def _broke(self, failure: Failure) -> None:
         if failure.check(CancelledError) is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from microd.services.runtime.backends.local.recipe import read_recipe
 from microd.services.runtime.backends.local.venvs import Venvs, own_interpreter
 from microd.services.runtime.interface import Credentials, InThread, Launcher, Records, Registrations
 from microd.services.runtime.model import Key, Limits, Line, Record, Spec, View
-from microd.services.runtime.presence import Presence
+from microd.services.runtime.presence import Presence, Seen
 from microd.services.runtime.sources import Sources
 from microd.services.runtime.waiting import Latch, unbroken
 
@@ -82,7 +82,7 @@ class Runtime(Service):
         self._deployments: dict[Key, Deployment] = {}
         self._busy: dict[Key, str] = {}
         self._loaded = Latch()
-        self._presence = Presence(registry, clock, self)
+        self._presence = Presence(registry, clock, self._seen)
 
     def startService(self) -> Deferred[None]:
         """Start again what is kept. Fires when all of it was begun; see L{settled}."""
@@ -195,9 +195,9 @@ class Runtime(Service):
         await self._in_thread(lambda: self._logs.prune(now, {each.spec.key for each in records}))
         if not self.running:
             return
+        self._presence.start()
         for record in records:
             self._resume(record)
-        self._presence.start()
         self._loaded.open()
 
     async def _stop(self) -> None:
@@ -260,6 +260,7 @@ class Runtime(Service):
         deployment = self._deployments[key] = Deployment(
             self._machine, self._logs.of(key), self.sources.path, self._decided, self._unused
         )
+        deployment.seen(*self._presence.of(key))
         deployment.start(record.former or record.spec)
         if record.former is not None:
             deployment.replace(record.spec, keep=True)
@@ -294,12 +295,7 @@ class Runtime(Service):
             raise NotFound(f"the service {key} was not found: micro status lists those there are")
         return deployment
 
-    def watched(self) -> Collection[Key]:
-        """See L{Presence}."""
-        return list(self._deployments)
-
-    def seen(self, key: Key, processes: Collection[str], anonymous: Collection[str]) -> None:
-        """See L{Presence}."""
+    def _seen(self, key: Key, seen: Seen) -> None:
         deployment = self._deployments.get(key)
         if deployment is not None:
-            deployment.seen(processes, anonymous)
+            deployment.seen(*seen)

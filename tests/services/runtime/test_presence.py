@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from twisted.internet.task import Clock
 
@@ -11,7 +11,7 @@ from microd.services.registry.interface import IWatch
 from microd.services.registry.model import Change, Node, Service
 from microd.services.registry.watch import Watch
 from microd.services.runtime.model import Key
-from microd.services.runtime.presence import Presence
+from microd.services.runtime.presence import Presence, Seen
 
 KEY = Key("micro", "greeter", "latest")
 GREETER = Service("greeter", metadata={"domain": "micro"}, nodes=(Node("1", "h:1", {"process": "p"}),))
@@ -35,31 +35,19 @@ class Registry:
         raise AssertionError("nobody should ask for it")
 
 
-class Observer:
-    """Remembers."""
-
-    def __init__(self) -> None:
-        self.known: dict[Key, tuple[Collection[str], Collection[str]]] = {KEY: ((), ())}
-
-    def watched(self) -> Collection[Key]:
-        return list(self.known)
-
-    def seen(self, key: Key, processes: Collection[str], anonymous: Collection[str]) -> None:
-        self.known[key] = (set(processes), set(anonymous))
-
-
 class Scene:
     def __init__(self, *services: Service) -> None:
         self.clock = Clock()
         self.registry = Registry()
         self.registry.services += services
-        self.observer = Observer()
-        self.presence = Presence(self.registry, self.clock, self.observer)
+        self.told: dict[Key, Seen] = {}
+        self.presence = Presence(self.registry, self.clock, self.told.__setitem__)
         self.presence.start()
 
     @property
-    def greeter(self) -> tuple[Collection[str], Collection[str]]:
-        return self.observer.known[KEY]
+    def greeter(self) -> Seen:
+        assert self.presence.of(KEY) == self.told[KEY]
+        return self.told[KEY]
 
 
 def test_there_already() -> None:

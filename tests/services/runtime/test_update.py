@@ -185,6 +185,18 @@ def test_instances(house: House) -> None:
     assert house.view().metadata["instances"] == "2/2"
 
 
+def test_of_a_limping_one(house: House) -> None:
+    """As long as one of several instances serves, none is stopped before the new ones run."""
+    house.create(instances=2)
+    well, ill = house.processes.spawned
+    house.register(well)
+    house.crash(1, ill)
+    house.update(instances=1)
+    assert well.signals == []
+    house.register()
+    assert well.signals == ["TERM"]
+
+
 def test_force(house: House) -> None:
     """Creating by force replaces everything that was wished before, without a gap."""
     running(house, env={"A": "b"})

@@ -74,8 +74,8 @@ class Deployment:
 
     @property
     def serves(self) -> bool:
-        """Whether every present instance runs."""
-        return bool(self._present) and all(each.state.status is Status.RUNNING for each in self._present)
+        """Whether any of the present instances runs."""
+        return any(each.state.status is Status.RUNNING for each in self._present)
 
     def states(self) -> list[State]:
         """How the instances are; while they are being replaced, how the replacement is."""
