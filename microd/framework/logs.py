@@ -43,7 +43,7 @@ class Lines:
         if _ORDER[level] < self._least:
             return
         text = formatEvent(event)
-        if event.get("log_namespace") == "log_legacy" and _CHATTER.fullmatch(text):
+        if level is LogLevel.info and _CHATTER.fullmatch(text):
             return
         when = datetime.fromtimestamp(event["log_time"], UTC).strftime("%Y-%m-%d %H:%M:%S")
         failure = event.get("log_failure")

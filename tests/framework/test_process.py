@@ -391,6 +391,13 @@ async def test_life(town: Town) -> None:
     child.signal("TERM")
     assert await child.ends() == 0
     assert not town.daemon.nodes
+    words = [line.split(maxsplit=3)[3] for line in child.text.splitlines()]
+    assert words == [
+        f"registered greeter at {node.address}",
+        "greeter latest is running",
+        "greeter stops",
+        "deregistered greeter",
+    ]
 
 
 @pytest_twisted.ensureDeferred
