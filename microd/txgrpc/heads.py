@@ -136,18 +136,22 @@ class RequestHead:
         if b"@" in authority:
             raise malformed("user information in :authority")
         self.authority = (authority or host or b"").decode("latin-1")
-        self.path = pseudo.get(b":path", b"").decode("latin-1")
+        path = pseudo.get(b":path", b"")
+        self.path = path.decode("latin-1")
         content_type = first.get(b"content-type", b"")
         kind = content_type.lower()
-        if not self.http_status and not (kind == b"application/grpc" or kind[:17] in _GRPC_TYPES):
-            self.http_status = 415
-        self.content_type = content_type.decode("latin-1")
+        if not self.http_status:
+            if len(path) > _LONGEST_PATH:
+                self.http_status = 414
+            elif kind != b"application/grpc" and (kind[:17] not in _GRPC_TYPES or len(kind) > _LONGEST_TOKEN):
+                self.http_status = 415
+        self.content_type = content_type[:_LONGEST_TOKEN].decode("latin-1")
         self.content_length = _content_length(first)
         self._read_grpc(first)
 
     def _read_grpc(self, first: dict[bytes, bytes]) -> None:
         encoding = first.get(b"grpc-encoding", b"identity")
-        self.encoding = None if encoding == b"identity" else encoding.decode("latin-1")
+        self.encoding = None if encoding == b"identity" else encoding[:_LONGEST_TOKEN].decode("latin-1")
         self.accepts_gzip = b"gzip" in first.get(b"grpc-accept-encoding", b"")
         self.bad_timeout = False
         timeout: float | None = None
@@ -172,6 +176,8 @@ class RequestHead:
 
 
 _GRPC_TYPES = (b"application/grpc+", b"application/grpc;")
+#: What answers repeat must be short: with HPACK's table a few octets can ask for kilobytes again and again.
+_LONGEST_PATH, _LONGEST_TOKEN = 1024, 100
 
 
 class ResponseHead:

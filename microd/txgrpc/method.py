@@ -65,8 +65,13 @@ def stream_stream(
     return Method("stream_stream", handler, deserialize, serialize)
 
 
+#: How much of a path an answer repeats.
+_REPEATED = 200
+
+
 def unknown(path: str, methods: Mapping[str, Method]) -> RpcError:
     """The answer to a path that nothing serves."""
+    path = path if len(path) <= _REPEATED else path[:_REPEATED] + "..."
     parts = path.split("/")
     if len(parts) != 3 or parts[0]:
         return RpcError(StatusCode.INVALID_ARGUMENT, f'malformed method name: "{path}"')

@@ -154,7 +154,8 @@ class ServerProtocol(Shell):
         if head.http_status == 415:
             return replies.refusal(415, f"content-type {head.content_type!r} is not application/grpc")
         if head.http_status:
-            return replies.refusal(head.http_status, "gRPC calls are POST requests")
+            text = "the path is too long" if head.http_status == 414 else "gRPC calls are POST requests"
+            return replies.refusal(head.http_status, text)
         if head.bad_timeout:
             return replies.failure(head, StatusCode.INTERNAL, "malformed grpc-timeout")
         if head.encoding is not None and head.encoding not in ("gzip", "deflate"):

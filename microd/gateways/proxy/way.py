@@ -67,7 +67,7 @@ def way_of(head: RequestHead) -> Way:
     path = head.path
     parts = path.split("/")
     if len(parts) != 3 or parts[0] or not parts[1] or not parts[2]:
-        raise RpcError(StatusCode.INVALID_ARGUMENT, f'malformed method name: "{path}"')
+        raise RpcError(StatusCode.INVALID_ARGUMENT, f'malformed method name: "{path[:200]}"')
     service, _, struct = parts[1].rpartition(".")
     if not service:
         raise BadRequest("service name is blank", "go.micro.proxy")

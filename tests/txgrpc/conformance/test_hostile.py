@@ -11,7 +11,7 @@ import pytest
 from microd.testing import http2_frames as h2
 from microd.testing.http2_frames import Code, Flag, Kind, Setting
 from microd.testing.http2_peer import Handshake, Peer
-from microd.testing.http2_probe import ServerProbe, call, opening, request_fields
+from microd.testing.http2_probe import PATH, ServerProbe, call, opening, request_fields
 from microd.txgrpc import Limits
 
 KIB, MIB = 2**10, 2**20
@@ -278,6 +278,31 @@ def test_trailers_somewhat_too_long(probe: ServerProbe) -> None:
     peer.send(h2.headers(1, h2.indexed(62) * 20, end=True))
     peer.expect_stream_error(1, Code.ENHANCE_YOUR_CALM)
     assert probe.finished == ["Deaf"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (b":path", b"/" + b"\xff" * 4000),
+        (b":path", PATH + b"\xff" * 4000),
+        (b":path", b"/" + b"\xff" * 4000 + b"/Echo"),
+        (b"content-type", b"\xff" * 4000),
+        (b"content-type", b"application/grpc+" + b"\xff" * 4000),
+        (b"grpc-encoding", b"\xff" * 4000),
+        (b"grpc-timeout", b"\xff" * 4000),
+        (b":method", b"G" * 4000),
+        (b"grpc-accept-encoding", b"\xff" * 4000),
+    ],
+)
+def test_answers_repeat_nothing_at_length(probe: ServerProbe, name: bytes, value: bytes) -> None:
+    """An answer stays small whatever it is about, or the table would turn every few octets into kilobytes."""
+    peer = probe.peer()
+    fields = [line for line in request_fields(extra=[(b"grpc-encoding", b"identity")]) if line[0] != name]
+    peer.send(
+        h2.headers(1, h2.literal(name, value) + h2.block(fields)), h2.data(1, h2.message(b"x"), end=True)
+    )
+    assert sum(len(f.payload) for f in peer.frames if f.stream == 1) < 2000
+    peer.expect_alive()
 
 
 def test_memory_of_header_blocks_is_bounded(probe: ServerProbe) -> None:
