@@ -38,7 +38,8 @@ class FirstAdmin:
 
     async def see_to(self, auth: _Enroller) -> None:
         """Make the account, unless there is a user already."""
-        if any(account.type == "user" for account in await auth.accounts(DEFAULT_NAMESPACE)):
+        present = await auth.accounts(DEFAULT_NAMESPACE)
+        if any(account.type == "user" or ADMIN in (account.id, account.name) for account in present):
             return
         secret = self._chosen or self._kept()
         if not secret:

@@ -73,6 +73,23 @@ def test_chosen_is_the_first_one(fresh: Any) -> None:
     fresh.token(id="admin", secret="mine")
 
 
+def test_name_taken(scene: Any) -> None:
+    """Where a service has taken the admin's name, a daemon whose users are all gone starts all the same."""
+    robot = scene.enrol("robot", type="service", scopes=("service",))
+    scene.now(scene.auth.delete("micro", "admin", robot))
+    scene.enrol("admin", type="service")
+    scene.start()
+    assert [account.type for account in scene.now(scene.auth.accounts("micro"))] == ["service", "service"]
+
+
+def test_last_user(scene: Any) -> None:
+    """Where the last user was deleted, the next start makes the admin anew."""
+    robot = scene.enrol("robot", type="service", scopes=("service",))
+    scene.now(scene.auth.delete("micro", "admin", robot))
+    scene.start()
+    scene.token(id="admin", secret="first-secret")
+
+
 def test_cut_off(fresh: Any) -> None:
     """A start which ended between the file and the account is made good by the next, with the same secret."""
     fresh.start()
