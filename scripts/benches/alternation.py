@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
@@ -61,6 +62,9 @@ class Report:
         self._figures: dict[str, float | dict[str, float]] = {}
         self._ratios: dict[str, float] = {}
         self._bars: dict[str, dict[str, float | bool]] = {}
+        busy = os.getloadavg()[0]
+        if busy > 1:
+            print(f"  the machine is busy (load {busy:.1f}): do not trust these figures", file=sys.stderr)
 
     def figures(self, name: str, rounds: Rounds) -> None:
         """Note the medians of one alternation."""
