@@ -29,6 +29,7 @@ from microd.txgrpc.clientcall import ClientCall, Outbound, UnaryCall
 from microd.txgrpc.clientprotocol import ClientFactory, ClientProtocol
 from microd.txgrpc.connection import Http2Connection
 from microd.txgrpc.deadlines import Deadlines
+from microd.txgrpc.frames import PREFIX
 from microd.txgrpc.limits import DEFAULT, Keepalive, Limits
 from microd.txgrpc.status import MetadataLike, RpcError, StatusCode
 
@@ -52,6 +53,7 @@ class Backoff:
 #: Servers of other makers end connections that are pinged more often than every five minutes.
 KEEPALIVE = Keepalive(interval=310.0)
 _BACKOFF = Backoff()
+_prefix = PREFIX.pack
 
 
 class Channel:
@@ -160,18 +162,18 @@ class Channel:
             call.timed = self.deadlines.add(call)
         protocol = self._ready
         if protocol is not None and not self._waiting and protocol.connection.can_open:
-            self._open(call, protocol)
+            self._open(call, protocol, timeout)
             return
         call.wait_for_ready = self._wait_for_ready if wait_for_ready is None else wait_for_ready
         self._enqueue(call)
 
-    def _open(self, call: Outbound, protocol: ClientProtocol) -> None:
+    def _open(self, call: Outbound, protocol: ClientProtocol, left: float | None) -> None:
         connection = protocol.connection
         call.join(connection)
         call.is_open = True
         block = call.block
-        if call.timed is not None:
-            block += requests.timeout(call.expires - self.clock.seconds())
+        if left is not None:
+            block += requests.timeout(left)
         connection.open(call, block, call.first, end=call.whole)
         call.has_opened()
 
@@ -203,7 +205,7 @@ class Channel:
         while waiting and protocol.connection.can_open:
             call = next(iter(waiting))
             del waiting[call]
-            self._open(call, protocol)
+            self._open(call, protocol, None if call.timed is None else call.expires - self.clock.seconds())
         if waiting and protocol.connection.exhausted:
             self.retire(protocol)
 
@@ -377,7 +379,9 @@ class _Callable:
         )
 
     def _message(self, request: Any, compress: bool) -> bytes:
-        data = request if self._serialize is None else self._serialize(request)
+        return self._framed(request if self._serialize is None else self._serialize(request), compress)
+
+    def _framed(self, data: bytes, compress: bool) -> bytes:
         most = self._channel.limits.max_message
         if len(data) > most:
             bad = messages.too_large(len(data), most)
@@ -401,17 +405,25 @@ class UnaryUnary(_Callable):
         content_type: str | None = None,
     ) -> Deferred[Any]:
         """Call; the Deferred fires with the reply or fails with L{RpcError}, and cancels the call when cancelled."""
-        block = self._head(metadata, content_type, compress)
+        plain = metadata is None and content_type is None and not compress
+        block = self._block if plain else self._head(metadata, content_type, compress)
         channel = self._channel
-        try:
-            first = self._message(request, compress)
-        except RpcError as error:
-            failed: Deferred[Any] = Deferred()
-            failed.errback(error)
-            return failed
+        serialize = self._serialize
+        message = request if serialize is None else serialize(request)
+        size = len(message)
+        if size > channel.limits.max_message or compress:
+            try:
+                first = self._framed(message, compress)
+            except RpcError as error:
+                failed: Deferred[Any] = Deferred()
+                failed.errback(error)
+                return failed
+        else:
+            first = _prefix(0, size) + message
         call = UnaryCall(channel, block, first, True, self._deserialize)
+        reply = call.reply
         channel.submit(call, timeout, wait_for_ready)
-        return call.reply
+        return reply
 
 
 class UnaryStream(_Callable):

@@ -199,6 +199,7 @@ class UnaryCall(Outbound):
         self.reply: Deferred[Any] = Deferred(self._cancelled)
 
     def _cancelled(self, _: Deferred[Any]) -> None:
+        del self.reply
         self.abandon()
 
     def message_received(self, message: bytes, last: bool) -> None:
@@ -212,19 +213,23 @@ class UnaryCall(Outbound):
             self.consumed(len(message))
 
     def went_well(self, head: ResponseHead) -> None:
-        reply = self.reply
-        if self._message is None:
+        reply, message = self.reply, self._message
+        # The Deferred knows how to cancel us: if we kept it, both would wait for the garbage collector.
+        del self.reply
+        if message is None:
             reply.errback(RpcError(StatusCode.INTERNAL, "the server said OK and gave no reply"))
             return
         try:
-            result = self.read(self._message)
+            result = self.read(message)
         except RpcError as error:
             reply.errback(error)
         else:
             reply.callback(result)
 
     def failed(self, error: RpcError) -> None:
-        self.reply.errback(error)
+        reply = self.reply
+        del self.reply
+        reply.errback(error)
 
 
 class ClientCall(Outbound):

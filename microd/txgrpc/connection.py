@@ -530,6 +530,13 @@ class Http2Connection(Outgoing):
 
     def _take_response(self, stream: Stream, head: ResponseHead, ended: int) -> None:
         status = head.http_status
+        if stream.headed and ended and status is None and stream.expected < 0:
+            # Trailers, as they should be.
+            stream.state |= REMOTE
+            if stream.state == CLOSED:
+                self.forget(stream)
+            stream.trailers_received(head)
+            return
         if not stream.headed:
             if status is None:
                 raise StreamFault(PROTOCOL_ERROR, "trailers before the headers")
