@@ -1,19 +1,25 @@
 """The same harm over real sockets, whose buffers fill: readers that do not read, and what they get when they do."""
 
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
-from twisted.internet.protocol import Protocol
+from twisted.internet.endpoints import connectProtocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from microd.testing import http2_frames as h2
+from microd.testing.certificates import Authority
 from microd.testing.http2_frames import Frame, Kind, Setting
 from microd.testing.http2_peer import FrameReader, Handshake
 from microd.testing.http2_probe import ServerProbe, call
+from microd.txgrpc import Keepalive
+from microd.txgrpc.endpoints import client_endpoint, server_endpoint
 
 MIB = 2**20
 WIDE = Handshake.client((Setting.INITIAL_WINDOW_SIZE, 2**30)) + h2.window_update(0, 2**30)
@@ -25,6 +31,7 @@ class Sluggard(Protocol):
     def __init__(self) -> None:
         self.reader = FrameReader()
         self.frames: list[Frame] = []
+        self.gone = False
 
     def connectionMade(self) -> None:
         self.pause()
@@ -44,6 +51,9 @@ class Sluggard(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.frames += self.reader.feed(data)
 
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.gone = True
+
     def bodies(self) -> dict[int, bytes]:
         """The DATA of each stream."""
         bodies: dict[int, list[bytes]] = {}
@@ -54,7 +64,7 @@ class Sluggard(Protocol):
 
 
 class Scene:
-    """A server over TCP, and one client that does not read."""
+    """A server, and one client that does not read."""
 
     def __init__(self, probe: ServerProbe, client: Sluggard) -> None:
         self.probe = probe
@@ -68,7 +78,9 @@ class Scene:
     def held(self) -> int:
         """Octets which the server wants to write and the kernel does not take."""
         transport = self.server_transport
-        waiting: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+        waiting: int = sum(map(len, getattr(transport, "_appSendBuffer", ())))
+        tcp = getattr(transport, "transport", transport)
+        waiting += len(tcp.dataBuffer) - tcp.offset + tcp._tempDataLen
         return waiting
 
     async def until(self, condition: Callable[[], object]) -> None:
@@ -94,17 +106,40 @@ class Scene:
             await deferLater(reactor, 0.001)
 
 
+def places(kind: str, folder: Path) -> tuple[str, Callable[[Any], str]]:
+    """Where the server listens, and how a client that knows its host finds it."""
+    if kind == "unix":
+        path = folder / "socket"
+        return f"unix:{path}", lambda host: f"unix:{path}"
+    if kind == "tcp":
+        return "tcp:0:interface=127.0.0.1", lambda host: f"tcp:127.0.0.1:{host.port}"
+    authority = Authority(folder)
+    issued = authority.issue("127.0.0.1")
+    return (
+        f"tls:0:interface=127.0.0.1:certificate={issued.certificate}:privateKey={issued.key}",
+        lambda host: f"tls:127.0.0.1:{host.port}:trustRoots={authority.root}",
+    )
+
+
+@pytest.fixture(params=["tcp", "unix", "tls"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The kind of socket."""
+    return str(request.param)
+
+
 @pytest_twisted.async_yield_fixture
-async def scene() -> AsyncIterator[Scene]:
+async def scene(kind: str, tmp_path: Path) -> AsyncIterator[Scene]:
     """A client connected to a server, both in this process."""
     time: Any = reactor
-    probe = ServerProbe(time=time)
-    port = await TCP4ServerEndpoint(time, 0, interface="127.0.0.1").listen(probe.server)
-    client = await connectProtocol(TCP4ClientEndpoint(time, "127.0.0.1", port.getHost().port), Sluggard())
+    probe = ServerProbe(time=time, keepalive=Keepalive(handshake=0.5))
+    listens, connects = places(kind, tmp_path)
+    port = await server_endpoint(time, listens).listen(probe.server)
+    client = await connectProtocol(client_endpoint(time, connects(port.getHost())), Sluggard())
     stage = Scene(probe, client)
     await stage.until(lambda: probe.server._protocols)
     yield stage
-    client.transport.abortConnection()
+    if not client.gone:
+        client.transport.abortConnection()
     await stage.until(lambda: not probe.server._protocols)
     await maybeDeferred(port.stopListening)
 
@@ -153,8 +188,8 @@ async def test_answers_arrive_whole_while_they_are_read(scene: Scene) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_flood_over_tcp_ends_the_connection(scene: Scene) -> None:
-    """A PING flood of a client that does not read ends with its connection."""
+async def test_a_flood_ends_the_connection(scene: Scene) -> None:
+    """A PING flood of a client that does not read ends with its connection, though the GOAWAY be never read."""
     scene.client.say(WIDE + h2.ping() * 100_000)
     await scene.until(lambda: not scene.probe.server._protocols)
     scene.client.read()
