@@ -1,12 +1,16 @@
 """RFC 9113 sections 3.4 to 6 and 8.4, from the side of a client: a server that breaks the rules of the connection."""
 
+import random
+import struct
+
 import pytest
+from twisted.internet.defer import CancelledError, Deferred
 
 from microd.testing import http2_frames as h2
 from microd.testing.http2_frames import Code, Flag, Kind, Setting
 from microd.testing.http2_peer import Handshake
 from microd.testing.http2_probe import RESPONSE, TRAILERS, ClientProbe, reply, request_fields
-from microd.txgrpc import StatusCode
+from microd.txgrpc import RpcError, StatusCode
 
 BLOCK = h2.block(RESPONSE)
 END = h2.block(TRAILERS)
@@ -293,6 +297,34 @@ def test_5_2_1_the_servers_initial_window_is_kept(client: ClientProbe) -> None:
     assert not client.peer.body(3)
     client.peer.send(h2.window_update(3, 9))
     assert client.peer.body(3) == h2.message(b"held")
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 5000, 8200, 16_000, 16_379, 16_380, 40_000])
+@pytest.mark.parametrize("compress", [False, True])
+def test_5_2_1_every_message_of_a_stream_counts(calling: ClientProbe, size: int, compress: bool) -> None:
+    """A stream of requests is cut at the window's last octet, and goes on where it was cut."""
+    peer = calling.peer
+    window = 3000 if size < 1000 else 50_000
+    peer.send(h2.settings((Setting.INITIAL_WINDOW_SIZE, window)))
+    message = random.Random(size).randbytes(size)
+    stream = calling.channel.stream_stream("/conformance.Probe/Chat")(compress=compress)
+
+    async def write() -> None:
+        for _ in range(2000):
+            await stream.write(message)
+
+    writing = Deferred.fromCoroutine(write())
+    calling.settle()
+    assert len(peer.body(3)) == window
+    peer.send(h2.window_update(3, 1234))
+    body = peer.body(3)
+    assert len(body) == window + 1234
+    flag, length = struct.unpack_from(">BI", body)
+    assert flag == compress
+    one = body[: 5 + length]
+    assert (one * 2000)[: len(body)] == body
+    writing.addErrback(lambda failure: failure.trap(RpcError, CancelledError))
+    stream.cancel()
 
 
 def test_6_9_2_overflow_by_settings(calling: ClientProbe) -> None:

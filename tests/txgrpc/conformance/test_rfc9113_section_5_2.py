@@ -137,6 +137,18 @@ def test_5_2_1_we_keep_the_window_of_a_stream(probe: ServerProbe) -> None:
     assert len(peer.body(1)) == 17
 
 
+@pytest.mark.parametrize("size", [0, 1, 100, 5000, 8200, 16_000, 16_379, 16_380, 40_000])
+@pytest.mark.parametrize("window", [1, 1000, 30_000, 60_000])
+def test_5_2_1_every_message_counts(probe: ServerProbe, size: int, window: int) -> None:
+    """Messages of any size are cut at the window's last octet, and go on where they were cut."""
+    peer = probe.peer((Setting.INITIAL_WINDOW_SIZE, window))
+    peer.send(call(1, "Pour", b"%d" % size))
+    expected = h2.message(bytes(size)) * 1000
+    assert peer.body(1) == expected[:window]
+    peer.send(h2.window_update(1, 1234))
+    assert peer.body(1) == expected[: window + 1234]
+
+
 def test_5_2_1_we_keep_the_window_of_the_connection(probe: ServerProbe) -> None:
     """All streams together stay within the connection's window, and use all of it."""
     peer = probe.peer((Setting.INITIAL_WINDOW_SIZE, 2**20))

@@ -107,6 +107,16 @@ def test_6_2_too_small_for_its_flags(peer: Peer, flags: int, payload: bytes) -> 
 
 
 @pytest.mark.parametrize(
+    ("flags", "payload"), [(0x20, PRIORITY), (0x08, b"\x00"), (0x28, b"\x04" + PRIORITY + bytes(4))]
+)
+def test_6_2_no_fragment_behind_its_fields(peer: Peer, flags: int, payload: bytes) -> None:
+    """HEADERS may consist of padding and priority alone, with all of the block in CONTINUATION."""
+    peer.send(h2.frame(Kind.HEADERS, flags, 1, payload), h2.continuation(1, BLOCK))
+    peer.send(h2.data(1, h2.message(b"x"), end=True))
+    assert peer.body(1) == h2.message(b"x")
+
+
+@pytest.mark.parametrize(
     "other",
     [
         pytest.param(h2.data(1, b""), id="data"),
