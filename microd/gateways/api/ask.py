@@ -18,10 +18,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from microd.gateways.api import failures
-from microd.gateways.api.http import Request
 from microd.gateways.api.paths import Target
 from microd.gateways.api.payload import Kind, UnsupportedMediaType
 from microd.gateways.api.replies import JSON, Dated, chunk, error_reply, reply, stream_head
+from microd.gateways.api.request import Request
 from microd.gateways.api.wires import Wires
 from microd.kernel import protojson
 from microd.kernel.caller import Caller

@@ -9,12 +9,13 @@ from twisted.logger import Logger
 
 from microd.gateways.api.ask import AskCore, AskNode
 from microd.gateways.api.headers import Headers
-from microd.gateways.api.http import Head, HttpServer, Request
 from microd.gateways.api.interface import ICatalogue, IDialer, IGate, IRouter
 from microd.gateways.api.limits import Limits
 from microd.gateways.api.paths import Paths, Target, cleaned, decoded
 from microd.gateways.api.payload import Kind, UnsupportedMediaType, json_of, kind_of
 from microd.gateways.api.replies import TEXT, error_reply, reply
+from microd.gateways.api.request import Head, Request
+from microd.gateways.api.server import HttpServer
 from microd.gateways.api.wires import Wires
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import BadRequest, Internal, MicroError, NotFound

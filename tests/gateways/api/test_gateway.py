@@ -278,7 +278,7 @@ def test_stream_follows_the_reader(make: Any) -> None:
             while True:
                 made.append(1)
                 if len(made) % 10 == 0:
-                    client.protocol.pauseProducing()
+                    client.transport.producer.pauseProducing()
                 yield pb.ReadResponse()
         finally:
             closed.append(1)
@@ -286,7 +286,7 @@ def test_stream_follows_the_reader(make: Any) -> None:
     client = _core(make, endless, server_streaming=True).client()
     client.send(b"POST /t HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}")
     assert len(made) == 10
-    client.protocol.resumeProducing()
+    client.transport.producer.resumeProducing()
     assert len(made) == 20
     client.drop()
     assert len(made) == 20

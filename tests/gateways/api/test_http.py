@@ -319,14 +319,14 @@ def test_unread_answer(house: Any, ask: Ask) -> None:
     """A client that does not read its answer is given up; one that does is served again."""
     client = house.client()
     client.send(ask("GET", "/"))
-    client.protocol.pauseProducing()
+    client.transport.producer.pauseProducing()
     client.send(ask("GET", "/"))
     assert len(client.received()) == 1
-    client.protocol.resumeProducing()
+    client.transport.producer.resumeProducing()
     assert len(client.received()) == 2
 
     async def large(body: bytes, call: Any) -> bytes:
-        client.protocol.pauseProducing()
+        client.transport.producer.pauseProducing()
         return b'"' + b"x" * 1000 + b'"'
 
     house.serve("large", {"/large.Large/Call": large})
