@@ -122,15 +122,17 @@ class HttpConnection(TwistedProtocol):
         """Send the (rest of the) answer of the current request, and turn to the next."""
         if request is not self._current:
             return
-        self._send(reply)
+        outlet = self._outlet
+        outlet.send(reply)
         self._current = request.gone = None
         self._house.buffered -= len(request.body)
-        if request.keep_alive and not (self._house.draining and not self._queue):
-            self._advance()
-            return
-        self._last_answer = True
-        if not self._advancing and not self._outlet.full:
-            self._end()
+        if not request.keep_alive or (self._house.draining and not self._queue):
+            self._last_answer = True
+        if not self._advancing:
+            if self._queue:
+                self._advance()
+            else:
+                self._rest()
 
     def sent(self, request: Request, part: bytes) -> Deferred[None] | None:
         """Send a part of the answer of the current request.
@@ -140,7 +142,8 @@ class HttpConnection(TwistedProtocol):
         if request is not self._current:
             raise CancelledError
         room = self._outlet.part(part)
-        self._be_patient()
+        if room is not None:
+            self._be_patient()
         return room
 
     def on_lost(self, told: Callable[[], None]) -> None:
@@ -188,10 +191,7 @@ class HttpConnection(TwistedProtocol):
 
     def _drained(self) -> None:
         self.deadline = NEVER
-        if self._last_answer:
-            self._end()
-        else:
-            self._advance()
+        self._advance()
 
     # Taking turns.
 
@@ -201,7 +201,8 @@ class HttpConnection(TwistedProtocol):
             return
         self._advancing = True
         outlet, queue = self._outlet, self._queue
-        outlet.collect()
+        if len(queue) > 1:
+            outlet.collect()
         try:
             while self._current is None and queue and not self._last_answer and not outlet.full:
                 if len(queue) == self._limits.pipelined:
@@ -214,10 +215,13 @@ class HttpConnection(TwistedProtocol):
         finally:
             self._advancing = False
             outlet.release()
-        self._be_patient()
-        if outlet.full:
-            return
-        if self._last_answer:
+        self._rest()
+
+    def _rest(self) -> None:
+        """Nothing is to be done now; what is awaited?"""
+        if self._outlet.full:
+            self._be_patient()
+        elif self._last_answer:
             self._end()
         elif self._current is None:
             self._await_more()
@@ -263,16 +267,10 @@ class HttpConnection(TwistedProtocol):
 
     def _be_patient(self) -> None:
         """A client that does not keep up has the time that the slowest would take."""
-        outlet, limits = self._outlet, self._limits
-        if outlet.full:
-            self.deadline = self._house.now + limits.stall + outlet.unsent / limits.slowest
+        limits = self._limits
+        self.deadline = self._house.now + limits.stall + self._outlet.unsent / limits.slowest
 
-    # Sending, and ending.
-
-    def _send(self, reply: bytes) -> None:
-        self._outlet.send(reply)
-        if self._outlet.full:
-            self._be_patient()
+    # Ending.
 
     def _forget(self) -> None:
         self._intake.forget()

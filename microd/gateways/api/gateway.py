@@ -106,6 +106,15 @@ class Gateway:
 
     def _route(self, request: Request) -> None:
         method = request.method
+        path, _, query = request.url.partition(b"?")
+        target = self._paths.known(path)
+        if target is not None and method in _METHODS:
+            self._call(request, target, query)
+        else:
+            self._route_slowly(request)
+
+    def _route_slowly(self, request: Request) -> None:
+        method = request.method
         if method == b"OPTIONS":
             request.answer(reply(request, 200, b"", self._dated, b""))
             return

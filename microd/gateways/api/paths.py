@@ -33,6 +33,8 @@ class Paths:
     def __init__(self, most: int = 4096) -> None:
         self._most = most
         self._known: dict[bytes, Target] = {}
+        #: The endpoint which a path means, if it was resolved before; then it needs no cleaning either.
+        self.known = self._known.get
 
     def resolve(self, path: bytes) -> Target:
         """The endpoint which a path (still percent-encoded) means.
