@@ -59,6 +59,24 @@ def test_table(user: User, running: None) -> None:
     )
 
 
+def test_backoff(user: User, daemon: Daemon) -> None:
+    """Of a service that waits for its next start one sees how often it was tried, and how long it waits."""
+    crashed = {"error": "exited with code 1\noh", "restarts": "5", "retry": "2023-11-14T22:13:52Z"}
+    many = {"restarts": "1", "instances": "2/3"}
+    daemon.answers(
+        READ,
+        pb.ReadResponse(
+            services=[
+                pb.Service(name="a", version="latest", status=7, metadata=crashed),
+                pb.Service(name="b", version="latest", status=4, metadata=many),
+            ]
+        ),
+    )
+    _, crash, several = user.micro("status").out.splitlines()
+    assert crash.endswith(", error=exited with code 1 (oh), restarts=5, retry=in 32s")
+    assert several.endswith(", instances=2/3")
+
+
 def test_json(user: User, running: None) -> None:
     """With --json all that is known is told."""
     found = user.micro("status", "--json").json

@@ -48,6 +48,10 @@ def _row(service: Running, now: float) -> list[str]:
         notes += f", error={service.trouble or 'n/a'}"
     if service.status == "error" and service.last_line:
         notes += f" ({service.last_line})"
+    if service.status == "error" and metadata.get("retry"):
+        notes += f", restarts={metadata.get('restarts', '0')}, retry={_until(metadata['retry'], now)}"
+    if metadata.get("instances"):
+        notes += f", instances={metadata['instances']}"
     cells = [
         service.name,
         service.version,
@@ -63,8 +67,17 @@ def _row(service: Running, now: float) -> list[str]:
 def _since(started: str, now: float) -> str:
     if not started:
         return "unknown"
+    moment = _moment(started)
+    return started if moment is None else f"{age(now - moment)} ago"
+
+
+def _until(due: str, now: float) -> str:
+    moment = _moment(due)
+    return due if moment is None else f"in {age(moment - now)}"
+
+
+def _moment(said: str) -> float | None:
     try:
-        moment = datetime.fromisoformat(started)
+        return datetime.fromisoformat(said).timestamp()
     except ValueError:
-        return started
-    return f"{age(now - moment.timestamp())} ago"
+        return None
