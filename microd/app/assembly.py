@@ -93,18 +93,20 @@ class _Assembly:
         public = TogetherService()
         for name, listener in self._listeners.items():
             if name != "network":
-                listener.setServiceParent(public)
-        # Services are started again once every listener is bound; they are stopped once the public doors have drained,
-        # while they can still reach the platform.
+                listener.opening.setServiceParent(public)
+        network = self._listeners.get("network")
+        # Addresses are taken first, and opened when what is behind them is up. Services are started again once all doors
+        # are open; they are stopped once the public doors have drained, while they can still reach the platform.
         runtime_stops, runtime_starts = split(self._runtime) if "runtime" in self._services else (None, None)
         parts: list[IService | None] = [
             FolderLock(self._data),
+            *self._listeners.values(),
             self._system,
             self._store if "store" in self._services else None,
             self._auth,
             self._registry,
             self._dialer,
-            self._listeners.get("network"),
+            network.opening if network else None,
             runtime_stops,
             public,
             CoreListing(self._registry, self._endpoints, self._platform_node),

@@ -10,7 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
 
 
 class CannotListen(Exception):
@@ -19,6 +19,9 @@ class CannotListen(Exception):
 
 class Listener(Service):
     """Binds a factory to an endpoint, and drains it before it lets go.
+
+    Started, it is bound, so that a taken address is found out before anything else is begun; whoever connects waits in
+    the kernel's queue. It takes them in from the start of its L{opening} on, until that is stopped.
 
     @param name: what the operator calls it, such as C{api}.
     @param wanted: the address as it was configured.
@@ -42,14 +45,15 @@ class Listener(Service):
         self._wanted = wanted
         self._remedy = remedy
         self._drain = drain
-        self._port: IListeningPort | None = None
+        # A listening port of Twisted's, which IListeningPort does not quite describe: it can pause.
+        self._port: Any = None
 
     @property
     def address(self) -> str:
         """Where it listens now: C{host:port}, or C{unix:path}."""
         if self._port is None:
             return self._wanted
-        bound: Any = self._port.getHost()
+        bound = self._port.getHost()
         if isinstance(bound, IPv4Address):
             return f"{bound.host}:{bound.port}"
         if isinstance(bound, IPv6Address):
@@ -64,8 +68,13 @@ class Listener(Service):
         scheme = "https://" if self._wanted.startswith(("tls:", "ssl:")) else ""
         return scheme + self.address.replace("0.0.0.0:", "127.0.0.1:", 1).replace("[::]:", "[::1]:", 1)
 
+    @property
+    def opening(self) -> Service:
+        """The part of the daemon whose start opens the door, and whose stop drains and closes it."""
+        return _Opening(self)
+
     def startService(self) -> Deferred[None]:
-        """Bind.
+        """Bind, and take nobody in yet.
 
         @raise CannotListen: the address is taken, not ours, or not allowed.
         """
@@ -73,13 +82,24 @@ class Listener(Service):
         return Deferred.fromCoroutine(self._bind())
 
     def stopService(self) -> Deferred[None]:
-        """Accept nothing more, finish what is in flight, let go."""
+        """Let go, of a door that never opened too."""
         super().stopService()
-        return Deferred.fromCoroutine(self._close())
+        return Deferred.fromCoroutine(self._let_go())
+
+    def open(self) -> None:
+        """Take in whoever connects, those who already wait first."""
+        if self._port is not None:
+            self._port.startReading()
+
+    async def close(self) -> None:
+        """Accept nothing more, then finish what is in flight."""
+        await self._let_go()
+        await self._drain()
 
     async def _bind(self) -> None:
         try:
             self._port = await self._endpoint.listen(self._factory)
+            self._port.stopReading()
         except CannotListenError as problem:
             reason = getattr(problem.socketError, "strerror", None) or str(problem.socketError)
             raise CannotListen(
@@ -90,9 +110,22 @@ class Listener(Service):
                 f"{self.name} cannot listen on {self._wanted}: {problem.strerror}; {self._remedy}"
             ) from problem
 
-    async def _close(self) -> None:
+    async def _let_go(self) -> None:
         port, self._port = self._port, None
-        if port is None:
-            return
-        await maybeDeferred(port.stopListening)
-        await self._drain()
+        if port is not None:
+            await maybeDeferred(port.stopListening)
+
+
+class _Opening(Service):
+    """An open door."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def startService(self) -> None:
+        super().startService()
+        self._listener.open()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return Deferred.fromCoroutine(self._listener.close())

@@ -69,6 +69,12 @@ class Port:
         kind = IPv6Address if ":" in self.host else IPv4Address
         return kind("TCP", self.host, 8080)
 
+    def stopReading(self) -> None:
+        self.log.append("bound")
+
+    def startReading(self) -> None:
+        self.log.append("open")
+
     def stopListening(self) -> None:
         self.log.append("closed")
 
@@ -89,7 +95,7 @@ def test_address(host: str, address: str, reachable: str) -> None:
 
 
 def test_drain() -> None:
-    """On a stop nothing new is accepted before what is in flight is finished, and the stop waits for that."""
+    """A door takes nobody in before it is opened; closing it, it accepts nothing new, and waits for what is in flight."""
     log: list[str] = []
     finished = Deferred[None]()
 
@@ -99,13 +105,21 @@ def test_drain() -> None:
 
     started = listener(Port(log), drain)
     started.startService()
-    stopped = started.stopService()
-    assert log == ["closed", "draining"]
+    assert log == ["bound"]
+    opening = started.opening
+    opening.startService()
+    stopped = opening.stopService()
+    assert log == ["bound", "open", "closed", "draining"]
+    assert isinstance(stopped, Deferred)
     assert not stopped.called
     finished.callback(None)
     assert stopped.called
 
 
-def test_stop_unbound() -> None:
-    """A listener that never bound has nothing to drain."""
-    assert listener(Taken()).stopService().called
+def test_stop_unopened() -> None:
+    """A listener whose door never opened lets go of its address, and has nothing to drain."""
+    log: list[str] = []
+    started = listener(Port(log))
+    started.startService()
+    assert started.stopService().called
+    assert log == ["bound", "closed"]
