@@ -666,9 +666,8 @@ class Http2Connection(Outgoing):
                 self._overfull(stream)
                 return
             messages.assemble(self, stream, data[start:end])
-        if stream.state == CLOSED:
-            if self.streams.get(stream.id) is stream:
-                self.forget(stream)
+        if self.streams.get(stream.id) is not stream:
+            # Whoever took the messages has closed the stream.
             return
         if ended:
             self._half_closed(stream)
