@@ -16,11 +16,21 @@ import h2.events
 import hpack
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 
 from microd.testing import http2_frames as wire
 from microd.testing.http2_frames import Fields, Flag, Kind, Setting
 from microd.testing.http2_peer import FrameReader, Handshake
-from microd.testing.http2_probe import RESPONSE, TRAILERS, ServerProbe, call, opening, request_fields
+from microd.testing.http2_probe import (
+    RESPONSE,
+    TRAILERS,
+    ClientProbe,
+    ServerProbe,
+    call,
+    opening,
+    request_fields,
+)
+from microd.txgrpc import RpcError
 from microd.txgrpc.connection import Http2Connection
 from microd.txgrpc.frames import ProtocolFault
 from microd.txgrpc.headerblock import HeaderDecoder, encode_fields
@@ -632,6 +642,38 @@ def test_mutations_are_never_raised_by_a_client(
     except AssertionError as error:
         assert "message" in str(error)  # noqa: PT017 - the recorder refuses broken messages
     FrameReader().feed(ours.written)
+
+
+@examples(200)
+@given(st.lists(exchanges, min_size=1, max_size=4), st.data(), mutations | st.just([]), cuts)
+def test_every_call_of_a_channel_ends(
+    responses: list[Exchange], data: st.DataObject, changes: list[Mutation], points: list[int]
+) -> None:
+    """Whatever a server answers, nothing is raised, and every call ends, at the latest with its connection."""
+    with ClientProbe() as client:
+        outcomes = [client.call() for _ in responses]
+        stream = client.channel.unary_stream("/conformance.Probe/Pour")(b"1")
+        received: list[bytes] = []
+
+        async def read() -> None:
+            async for message in stream:
+                received.append(message)
+
+        reading = Deferred.fromCoroutine(read())
+        reading.addErrback(lambda failure: failure.trap(RpcError))
+        streams = [response_steps(1 + 2 * n, exchange) for n, exchange in enumerate(responses)]
+        last = data.draw(exchanges)
+        streams.append(response_steps(1 + 2 * len(responses), last))
+        octets = weave(data.draw, hpack.Encoder(), streams)
+        for change in changes:
+            octets = change.apply(wire.PREFACE + octets)[len(wire.PREFACE) :]
+        client.peer.send(Handshake.server(), *cut(octets, points))
+        if not changes and last.ending == "trailers":
+            assert received == list(last.messages)
+        if not client.peer.closed:
+            client.peer.hang_up()
+        assert reading.called
+        assert not any(outcome.pending for outcome in outcomes)
 
 
 @examples(200)

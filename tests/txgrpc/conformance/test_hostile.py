@@ -271,6 +271,22 @@ def test_header_list_somewhat_too_long(probe: ServerProbe, end: bool) -> None:
     assert peer.resets(1) == ([] if end else [Code.NO_ERROR])
 
 
+@pytest.mark.parametrize("over", [0, 1])
+def test_header_list_of_exactly_the_limit(probe: ServerProbe, over: int) -> None:
+    """The announced size of a header list, counted as RFC 9113 6.5.2 does, is the last one to be served."""
+    peer = probe.peer()
+    limit = peer.announced()[Setting.MAX_HEADER_LIST_SIZE]
+    fields = request_fields()
+    rest = limit - sum(len(n) + len(v) + 32 for n, v in fields) - len(b"x") - 32 + over
+    encoded = h2.block((*fields, (b"x", b"v" * rest)))
+    pieces = [encoded[at : at + 16_384] for at in range(0, len(encoded), 16_384)]
+    peer.send(h2.headers(1, pieces[0], end_headers=False))
+    peer.send(*(h2.continuation(1, piece, end_headers=piece is pieces[-1]) for piece in pieces[1:]))
+    peer.send(h2.data(1, h2.message(b"x"), end=True))
+    assert len(probe.started) == 1 - over
+    peer.expect_alive()
+
+
 def test_trailers_somewhat_too_long(probe: ServerProbe) -> None:
     """Trailers above the limit of a header list end their stream, and the table stays in step."""
     peer = probe.peer()
