@@ -140,6 +140,7 @@ class _Assembly:
             registry=self._registry,
             records=StoredRecords(self._system),
             credentials=self._credentials,
+            revoke=self._auth.revoke,
             proxy=self._platform_address,
             in_thread=partial(deferToThreadPool, self._reactor, self._reactor.getThreadPool()),
             environment=self._environ,

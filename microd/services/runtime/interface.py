@@ -13,6 +13,9 @@ from microd.services.runtime.model import Account, Exit, Key, Line, Record
 
 T = TypeVar("T")
 
+#: Makes void what was issued to a service, by its namespace and its account's id; asked when it is deleted.
+Revoke = Callable[[str, str], Awaitable[None]]
+
 #: Makes the credentials of a service, by its namespace and its account's id; asked anew for each process.
 Credentials = Callable[[str, str], Awaitable[Account]]
 

@@ -32,6 +32,11 @@ class Key:
     def __str__(self) -> str:
         return f"{self.name}:{self.version}"
 
+    @property
+    def account(self) -> str:
+        """The id of the account with which the service's processes log in."""
+        return f"{self.name}-{self.version}"
+
 
 @dataclass(frozen=True, slots=True)
 class Spec:

@@ -21,7 +21,7 @@ from microd.services.runtime.backends.local.logs import Logs
 from microd.services.runtime.backends.local.program import find_program
 from microd.services.runtime.backends.local.recipe import read_recipe
 from microd.services.runtime.backends.local.venvs import Venvs, own_interpreter
-from microd.services.runtime.interface import Credentials, InThread, Launcher, Records, Registrations
+from microd.services.runtime.interface import Credentials, InThread, Launcher, Records, Registrations, Revoke
 from microd.services.runtime.model import Key, Limits, Line, Record, Spec, View
 from microd.services.runtime.presence import Presence, Seen
 from microd.services.runtime.sources import Sources
@@ -51,6 +51,7 @@ class Runtime(Service):
         registry: Registrations,
         records: Records,
         credentials: Credentials,
+        revoke: Revoke,
         proxy: Callable[[], str],
         in_thread: InThread,
         environment: Mapping[str, str],
@@ -60,6 +61,7 @@ class Runtime(Service):
         self._clock = clock
         self._launcher = launcher
         self._records = records
+        self._revoke = revoke
         self._in_thread = in_thread
         self._limits = limits = limits or Limits()
         tag = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
@@ -250,6 +252,7 @@ class Runtime(Service):
             await self._records.remove(key)
             folders = deployment.folders
             await deployment.stop()
+            await self._revoke(key.namespace, key.account)
             self._deployments.pop(key, None)
             self._logs.close(key)
             for folder in folders:

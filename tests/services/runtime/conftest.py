@@ -126,12 +126,16 @@ class House:
         self.store = SlowStore(now=self.clock.seconds)
         self.registry = Registry(self.clock)
         self.swept: list[str] = []
+        self.revoked: list[str] = []
         self.runtime = self.build()
         self.runtime.startService()
 
     def build(self) -> Runtime:
         async def credentials(namespace: str, id: str) -> Account:
             return Account(id, f"token of {id} in {namespace}")
+
+        async def revoke(namespace: str, id: str) -> None:
+            self.revoked.append(f"{id} in {namespace}")
 
         return Runtime(
             self.folder,
@@ -140,6 +144,7 @@ class House:
             registry=self.registry,
             records=StoredRecords(self.store),
             credentials=credentials,
+            revoke=revoke,
             proxy=lambda: "127.0.0.1:18443",
             in_thread=lambda work: execute(work),
             environment={"PATH": "/usr/bin", "MICRO_AUTH_PRIVATE_KEY": SECRET, "LANG": "C"},

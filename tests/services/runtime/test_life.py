@@ -253,14 +253,16 @@ def test_cannot_spawn(house: House) -> None:
 
 
 def test_delete(house: House) -> None:
-    """A deleted service is asked to stop; once it has, nothing is left of it."""
+    """A deleted service is asked to stop; once it has, nothing is left of it, and its credentials are void."""
     house.create()
     house.register()
     deleted = settles(house.runtime.delete(KEY))
     assert house.last.signals == ["TERM"]
     assert house.status() is Status.STOPPING
+    assert house.revoked == []
     house.crash(0)
     deleted.result()
+    assert house.revoked == [f"{KEY.account} in {KEY.namespace}"]
     assert now(house.runtime.read("micro")) == []
     assert list((house.folder / "sources").glob("*/*/*/*/main.py")) == []
 

@@ -28,6 +28,10 @@ from microd.services.store.backends.memory import MemoryStore
 from .conftest import KEY, pieces, tar_of
 
 
+async def credentials_void(namespace: str, id: str) -> None:
+    """Nobody checks them here."""
+
+
 async def credentials(namespace: str, id: str) -> Account:
     return Account(id, "token")
 
@@ -47,6 +51,7 @@ class Place:
             registry=self.registry,
             records=StoredRecords(MemoryStore()),
             credentials=credentials,
+            revoke=credentials_void,
             proxy=lambda: "127.0.0.1:1",
             in_thread=partial(deferToThreadPool, reactor, reactor.getThreadPool()),
             environment=os.environ,

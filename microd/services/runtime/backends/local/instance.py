@@ -169,9 +169,7 @@ class Instance:
         machine, key = self._machine, self._spec.key
         program = find_program(self._spec, self._root)
         interpreter = await self._interpreter(program.folder)
-        account = await self._interruptibly(
-            lambda: machine.credentials(key.namespace, f"{key.name}-{key.version}")
-        )
+        account = await self._interruptibly(lambda: machine.credentials(key.namespace, key.account))
         self._strangers = self._anonymous
         self._id = f"{machine.tag}.{secrets.token_hex(8)}"
         environment = rules.environment(
