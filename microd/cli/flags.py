@@ -69,7 +69,7 @@ def flag_of(path: Sequence[str]) -> str:
 
 _Known = Mapping[str, tuple[tuple[str, ...], Shape]]
 
-#: What a streaming endpoint's request is described as (spec micro-v3-server 6.1): its fields are not told.
+#: What a streaming endpoint's request is described as (spec micro-v3-server 6.1). Ours tell its fields, others do not.
 _STREAM = "Context"
 
 
@@ -83,7 +83,7 @@ class _Anything(dict[str, tuple[tuple[str, ...], Shape]]):
 def _by_flag(shape: Shape) -> _Known:
     """Fields by their flags; where two are spelt alike, the outer one has it."""
     found: dict[str, tuple[tuple[str, ...], Shape]] = {}
-    if shape.type == _STREAM:
+    if shape.type == _STREAM and not shape.fields:
         return _Anything()
     for path, field in shape.every():
         found.setdefault(_spelling("_".join(path)), (path, field))

@@ -16,7 +16,7 @@ from microd.framework.schema.codec import Codec, codec_in
 from microd.framework.schema.descriptors import Contract, Rpc
 from microd.framework.schema.prototext import prototext
 from microd.framework.schema.shapes import Model, SchemaError
-from microd.framework.schema.values import STREAM, tree
+from microd.framework.schema.values import streamed, tree
 from microd.framework.workers import Workers
 from microd.kernel.caller import Account
 from microd.txgrpc import Method, RpcError, ServerCall, StatusCode
@@ -155,17 +155,17 @@ class Published:
         return {f"{naming.package_of(self._service)}.{handler.struct}" for handler in self.handlers.values()}
 
     def _entry(self, handler: Handler) -> wire.Endpoint:
+        request, reply = (self.contract.descriptor(kind) for kind in (handler.request, handler.reply))
         metadata = dict(handler.metadata)
         if handler.doc:
             metadata.setdefault("doc", handler.doc)
         if handler.client_streaming or handler.server_streaming:
             metadata["stream"] = "true"
-            return wire.Endpoint(name=handler.name, request=STREAM[0], response=STREAM[1], metadata=metadata)
+            request_value, reply_value = streamed(request, "Context"), streamed(reply, "Stream")
+        else:
+            request_value, reply_value = tree(request), tree(reply)
         return wire.Endpoint(
-            name=handler.name,
-            request=tree(self.contract.descriptor(handler.request)),
-            response=tree(self.contract.descriptor(handler.reply)),
-            metadata=metadata,
+            name=handler.name, request=request_value, response=reply_value, metadata=metadata
         )
 
 

@@ -95,8 +95,14 @@ def test_refused(words: Any, told: Any) -> None:
     assert caught.value.code == 128
 
 
+def test_streaming() -> None:
+    """A streaming endpoint's words are converted by its fields, where these are told."""
+    shape = Shape("Context", "Context", (Shape("name", "string"), Shape("count", "int64")))
+    assert request("--name=3", "--count=3", shape=shape) == {"name": "3", "count": 3}
+
+
 def test_untold() -> None:
-    """A streaming endpoint's fields are not told: flags are taken as they are spelt."""
+    """Where a streaming endpoint's fields are not told, flags are taken as they are spelt."""
     shape = Shape("Context", "Context")
     assert request("--loud", "--count=3", "--name=Ada", "--deep", '{"a":1}', "--last", shape=shape) == {
         "loud": True,

@@ -55,7 +55,7 @@ def test_runtime_has_the_last_word() -> None:
 
 
 def test_registered_entry() -> None:
-    """The registry is told endpoints in order of their names, with docs; a streaming one as the reference does."""
+    """The registry is told endpoints in order of their names, with docs; a streaming one by the reference's names."""
     service = greeter()
     service.metadata["zone"] = "a"
     environ = {"MICRO_NAMESPACE": "ns", "MICRO_SERVICE_PROCESS": "7"}
@@ -67,6 +67,8 @@ def test_registered_entry() -> None:
     )
     assert (streaming.request.name, streaming.request.type) == ("Context", "Context")
     assert (streaming.response.name, streaming.response.type) == ("Stream", "Stream")
+    assert [(field.name, field.type) for field in streaming.request.values] == [("name", "string")]
+    assert [(field.name, field.type) for field in streaming.response.values] == [("msg", "string")]
     assert (plain.name, dict(plain.metadata)) == ("Greeter.Hello", {"doc": "Greet somebody by name."})
     assert (plain.request.type, plain.response.type) == ("HelloRequest", "HelloReply")
     assert entry.options.domain == "ns"

@@ -7,10 +7,12 @@ from google.protobuf.descriptor import Descriptor
 from microd.kernel import valuetree
 from microd.wire.registry_pb2 import Value
 
-#: What the two sides of a streaming endpoint are described as, whatever they are.
-STREAM = (Value(name="Context", type="Context"), Value(name="Stream", type="Stream"))
-
 
 def tree(message: Descriptor) -> Value:
     """Describe a message."""
     return valuetree.tree(message, lambda name, type, values: Value(name=name, type=type, values=values))
+
+
+def streamed(message: Descriptor, called: str) -> Value:
+    """Describe one side of a streaming endpoint: under the name that clients know, with the fields that it has."""
+    return Value(name=called, type=called, values=tree(message).values)
