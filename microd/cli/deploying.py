@@ -38,12 +38,14 @@ class Source:
 def source_from(text: str, working: Path) -> Source:
     """The folder that somebody names, by itself or by a file in it.
 
-    @raise CommandFailed: there is none.
+    @raise CommandFailed: there is none, or the file cannot run: nothing that lies beside it is uploaded then.
     """
     path = Path(os.path.normpath(working / Path(text).expanduser()))
     if path.is_dir():
         return Source(path)
     if path.is_file():
+        if path.suffix != ".py" and not os.access(path, os.X_OK):
+            raise CommandFailed(f"{text} is neither Python (.py) nor executable")
         return Source(path.parent, path.name)
     raise CommandFailed(
         f"There is no folder {text} here",

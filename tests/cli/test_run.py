@@ -245,6 +245,15 @@ def test_no_wait(user: User, daemon: Daemon, runtime: Runtime, greeter: str) -> 
     assert len(daemon.asked(READ)) == 1
 
 
+def test_no_program(user: User, daemon: Daemon, greeter: str) -> None:
+    """A file which cannot run is refused here, and nothing that lies beside it goes to the server."""
+    file = Path(greeter, "notes.txt")
+    file.write_text("not a program")
+    ended = user.micro("run", str(file))
+    assert (ended.code, ended.err) == (1, f"{file} is neither Python (.py) nor executable\n")
+    assert not daemon.calls
+
+
 def test_no_folder(user: User, daemon: Daemon) -> None:
     """A folder that is not there is named before anything is sent."""
     got = user.micro("run", "nope")
