@@ -254,6 +254,15 @@ def test_a_little_noise_is_welcome(calling: ClientProbe, name: str) -> None:
     assert calling.outcomes[0].reply == b"pong"
 
 
+def test_noise_beside_calls_is_welcome(calling: ClientProbe) -> None:
+    """A server that grants and measures with every call that we make is a good server."""
+    peer = calling.peer
+    for n in range(1, 1500):
+        outcome = calling.call()
+        peer.send(h2.window_update(0, 9), h2.ping(), h2.priority(1), reply(1 + 2 * n))
+        assert outcome.reply == b"pong"
+
+
 @pytest.mark.parametrize("octets", [0, 1, 16_384])
 def test_continuation_flood(calling: ClientProbe, octets: int) -> None:
     """A response's field block without end ends the connection."""

@@ -95,6 +95,27 @@ def test_a_little_noise_is_welcome(probe: ServerProbe, name: str) -> None:
     assert peer.body(1) == h2.message(b"still")
 
 
+def test_noise_beside_a_stream_that_we_send_is_welcome(probe: ServerProbe) -> None:
+    """Who receives much grants much and measures with PINGs: what we send forgives that."""
+    peer = probe.peer()
+    peer.send(call(1, "Pour", b"10000"))
+    for _ in range(2000):
+        peer.send(h2.window_update(1, 3000), h2.window_update(0, 3000), h2.ping())
+    peer.expect_alive()
+    assert len(peer.body(1)) == h2.DEFAULT_WINDOW + 2000 * 3000
+
+
+@pytest.mark.parametrize("size", [10, 10_000])
+def test_noise_beside_calls_is_welcome(probe: ServerProbe, size: int) -> None:
+    """So do the answers of unary calls, short and long."""
+    peer = probe.peer()
+    for n in range(1500):
+        peer.send(
+            call(1 + 2 * n, payload=bytes(size)), h2.window_update(0, size + 5), h2.ping(), h2.priority(1)
+        )
+    peer.expect_alive()
+
+
 @pytest.mark.parametrize("name", ["data-empty", "data-padding-only", "window-update-stream", "priority"])
 def test_flood_of_noise_on_a_stream_that_we_reset(probe: ServerProbe, name: str) -> None:
     """Late frames are forgiven, endless late frames that bring nothing are not."""

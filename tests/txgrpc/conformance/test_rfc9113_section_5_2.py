@@ -139,14 +139,29 @@ def test_5_2_1_we_keep_the_window_of_a_stream(probe: ServerProbe) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 100, 5000, 8200, 16_000, 16_379, 16_380, 40_000])
 @pytest.mark.parametrize("window", [1, 1000, 30_000, 60_000])
-def test_5_2_1_every_message_counts(probe: ServerProbe, size: int, window: int) -> None:
+@pytest.mark.parametrize("frame_size", [2**14, 2**20])
+def test_5_2_1_every_message_counts(probe: ServerProbe, size: int, window: int, frame_size: int) -> None:
     """Messages of any size are cut at the window's last octet, and go on where they were cut."""
-    peer = probe.peer((Setting.INITIAL_WINDOW_SIZE, window))
+    peer = probe.peer((Setting.INITIAL_WINDOW_SIZE, window), (Setting.MAX_FRAME_SIZE, frame_size))
     peer.send(call(1, "Pour", b"%d" % size))
     expected = h2.message(bytes(size)) * 1000
     assert peer.body(1) == expected[:window]
     peer.send(h2.window_update(1, 1234))
     assert peer.body(1) == expected[: window + 1234]
+
+
+@pytest.mark.parametrize("size", [100, 16_380, 40_000])
+@pytest.mark.parametrize("frame_size", [2**14, 2**20])
+def test_5_2_1_every_message_counts_for_the_connection(
+    probe: ServerProbe, size: int, frame_size: int
+) -> None:
+    """So they are at the connection's last octet."""
+    peer = probe.peer((Setting.INITIAL_WINDOW_SIZE, 2**30), (Setting.MAX_FRAME_SIZE, frame_size))
+    peer.send(call(1, "Pour", b"%d" % size))
+    expected = h2.message(bytes(size)) * 1000
+    assert peer.body(1) == expected[: h2.DEFAULT_WINDOW]
+    peer.send(h2.window_update(0, 12_345))
+    assert peer.body(1) == expected[: h2.DEFAULT_WINDOW + 12_345]
 
 
 def test_5_2_1_we_keep_the_window_of_the_connection(probe: ServerProbe) -> None:
