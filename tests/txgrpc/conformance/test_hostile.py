@@ -3,7 +3,7 @@
 import gzip
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -489,6 +489,41 @@ def test_all_that_is_held_has_a_limit() -> None:
             peer.deliver(b"".join(h2.data(stream, bytes(16_000)) for _ in range(10)))
         peer.expect_alive()
     assert any(status_of(peer, 1 + 2 * n) == b"8" for n in range(50) if peer.field_sections(1 + 2 * n))
+
+
+PART = h2.message(bytes(150_000))[:100_000]
+WHOLE = h2.message(bytes(50_000)) * 2
+
+
+@pytest.mark.parametrize(
+    ("method", "held", "end"),
+    [
+        pytest.param("Collect", PART, h2.rst_stream, id="part-and-their-reset"),
+        pytest.param("Deaf", WHOLE, h2.rst_stream, id="unread-and-their-reset"),
+        pytest.param("Deaf", WHOLE + PART, h2.rst_stream, id="both-and-their-reset"),
+        pytest.param("Collect", PART, lambda n: h2.data(n, end=True), id="part-and-end"),
+        pytest.param("Collect", PART, lambda n: h2.window_update(n, 0), id="part-and-our-reset"),
+        pytest.param("Deaf", WHOLE, lambda n: h2.window_update(n, 0), id="unread-and-our-reset"),
+        pytest.param("Collect", WHOLE, lambda n: h2.data(n, end=True), id="read-and-end"),
+        pytest.param("Collect", WHOLE, lambda n: h2.data(n, b"\xff" * 9), id="read-and-broken"),
+        pytest.param("Chat", WHOLE + PART, h2.rst_stream, id="answered-in-part"),
+        pytest.param("Echo", PART, h2.rst_stream, id="unary-in-part"),
+    ],
+)
+def test_what_was_held_is_given_back(method: str, held: bytes, end: Callable[[int], bytes]) -> None:
+    """However a call ends, what it held no longer counts towards what its connection may hold."""
+    with ServerProbe(Limits(max_buffered=MIB)) as probe:
+        peer = probe.peer((Setting.INITIAL_WINDOW_SIZE, 2**30))
+        peer.send(h2.window_update(0, 2**30))
+        for stream in range(1, 101, 2):
+            peer.send(opening(stream, method))
+            peer.send(*(h2.data(stream, held[at : at + 16_000]) for at in range(0, len(held), 16_000)))
+            peer.send(end(stream))
+            peer.frames.clear()
+        peer.send(opening(101, "Collect"))
+        peer.send(*(h2.data(101, WHOLE[at : at + 16_000]) for at in range(0, len(WHOLE), 16_000)))
+        peer.send(h2.data(101, end=True))
+        assert len(peer.body(101)) == 100_005
 
 
 def test_unread_messages_of_nothing(probe: ServerProbe) -> None:
