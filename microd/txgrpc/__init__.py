@@ -62,7 +62,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from microd.txgrpc.call import ServerCall
     from microd.txgrpc.channel import Backoff, Channel
-    from microd.txgrpc.clientcall import ClientCall
+    from microd.txgrpc.clientstream import ClientCall
     from microd.txgrpc.limits import Keepalive, Limits
     from microd.txgrpc.metadata import Metadata
     from microd.txgrpc.method import Method, stream_stream, stream_unary, unary_stream, unary_unary
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Backoff": "channel",
     "Channel": "channel",
-    "ClientCall": "clientcall",
+    "ClientCall": "clientstream",
     "GrpcServer": "server",
     "Keepalive": "limits",
     "Limits": "limits",
