@@ -71,3 +71,11 @@ def test_nothing_left(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match=r"config\.json"):
         Config(path).set("a", "b")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["config.json", "config.json.lock"]
+
+
+def test_unreadable(tmp_path: Path) -> None:
+    """A file that cannot be read is told in the operating system's words, without its numbers."""
+    (tmp_path / "config.json").mkdir()
+    with pytest.raises(CommandFailed) as caught:
+        Config(tmp_path / "config.json").get("env")
+    assert caught.value.text == f"{tmp_path / 'config.json'} cannot be read: Is a directory"

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
-from microd.kernel.errors import BadRequest, NotFound, TooLarge
+from microd.kernel.errors import BadRequest, NotFound, TooLarge, Unavailable
 from microd.services.runtime import rules
 from microd.services.runtime.archive import unpack
 from microd.services.runtime.interface import InThread
@@ -40,10 +40,16 @@ class Sources:
 
         @raise BadRequest: it is no tar, or not one of a source.
         @raise TooLarge: it is larger than the limits allow.
+        @raise Unavailable: it cannot be kept, for want of room for example.
         """
-        home = self._home(key)
+        try:
+            await self._take(self._home(key), secrets.token_hex(8), chunks)
+        except OSError as problem:
+            raise Unavailable(f"the platform cannot keep the source: {problem.strerror}") from problem
+        return f"{SCHEME}{key}"
+
+    async def _take(self, home: Path, token: str, chunks: AsyncIterator[bytes]) -> None:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        token = secrets.token_hex(8)
         archive, draft, final = home / f"{token}.tar", home / f"{token}.part", home / token
         try:
             await self._receive(archive, chunks)
@@ -52,7 +58,6 @@ class Sources:
             archive.unlink(missing_ok=True)
             if draft.exists():
                 await self._in_thread(lambda: shutil.rmtree(draft, ignore_errors=True))
-        return f"{SCHEME}{key}"
 
     def find(self, namespace: str, id: str) -> str:
         """The folder of the newest upload under an id, relative to the folder of all.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, execute
 
-from microd.kernel.errors import BadRequest, MicroError, NotFound, TooLarge
+from microd.kernel.errors import BadRequest, MicroError, NotFound, TooLarge, Unavailable
 from microd.services.runtime.backends.local.program import find_program
 from microd.services.runtime.model import Key, Limits, Spec
 from microd.services.runtime.sources import Sources
@@ -53,6 +53,13 @@ def test_newest(sources: Sources) -> None:
     upload(sources, {"main.py": b"2"})
     assert (sources.path(sources.find("micro", id)) / "main.py").read_bytes() == b"2"
     assert (before / "main.py").read_bytes() == HELLO["main.py"]
+
+
+def test_no_room(sources: Sources, tmp_path: Path) -> None:
+    """What the disk refuses is told in the operating system's words, as something that may pass."""
+    (tmp_path / "micro").write_text("in the way")
+    with pytest.raises(Unavailable, match="cannot keep the source: Not a directory"):
+        upload(sources, HELLO)
 
 
 def test_too_large(sources: Sources, tmp_path: Path) -> None:
