@@ -32,7 +32,7 @@ _HEAD = HEAD.pack
 _HEAD_PREFIX = HEAD_PREFIX.pack
 #: Pieces collected (a call is four to six) after which the shell is told at once, so that the peer need not wait for
 #: all of a large batch before it has something to do.
-_MANY = 96
+_MANY = 160
 #: The longest DATA frame that messages are joined in: what every peer takes.
 _JOINED = 16384
 
