@@ -25,12 +25,11 @@ class Heard:
 class Recorder(Stream):
     """A stream of ours that writes down what it is told."""
 
-    __slots__ = ("headed", "heard")
+    __slots__ = ("heard",)
 
     def __init__(self, connection: Http2Connection, heard: Heard) -> None:
         super().__init__(connection)
         self.heard = heard
-        self.headed = False
 
     def head_received(self, head: Any) -> None:
         self.heard.sections.append(tuple(head.fields))
