@@ -68,10 +68,12 @@ class Bench:
         self.store.startService()
         self.writer = self.workers[f"{path.name}-writer"]
         self.commits = 0
+        self.takes = 0.0
         perform = self.store._commits._perform
 
         def counted(statements: Any) -> None:
             self.commits += 1
+            self.clock.rightNow += self.takes
             perform(statements)
 
         self.store._commits._perform = counted
@@ -138,6 +140,40 @@ def test_group_commit(bench: Bench) -> None:
     for writing in [*first, *second]:
         done(writing)
     assert bench.commits == 2
+
+
+def _slow_commit(bench: Bench) -> None:
+    """One write is on its way to a slow disk, another waits behind it; then the first arrives."""
+    bench.writer.held = True
+    bench.takes = 0.01
+    bench.put("a")
+    bench.clock.advance(0)
+    bench.put("b")
+    bench.clock.advance(0)
+    bench.writer.held = False
+    bench.writer.release()
+
+
+def test_waits_for_company(bench: Bench) -> None:
+    """On a slow disk a commit waits for a writer who was just answered, and begins once that one is back."""
+    _slow_commit(bench)
+    assert bench.commits == 1
+    again = bench.put("c")
+    bench.clock.advance(0)
+    done(again)
+    assert bench.commits == 2
+    assert list(bench.do(bench.store.list("micro", "t", Query()))) == ["a", "b", "c"]
+
+
+def test_waits_in_vain(bench: Bench) -> None:
+    """A writer who does not come back is waited for only half as long as a commit takes, and then not for a while."""
+    _slow_commit(bench)
+    bench.clock.advance(0.004)
+    assert bench.commits == 1
+    bench.clock.advance(0.002)
+    assert bench.commits == 2
+    _slow_commit(bench)
+    assert bench.commits == 4
 
 
 def test_order(bench: Bench) -> None:
