@@ -21,6 +21,9 @@ from microd.txgrpc.limits import Limits
 from microd.txgrpc.outgoing import Outgoing
 from microd.txgrpc.stream import REMOTE, Stream
 
+#: What gRPC's clients take as a request to ping less often.
+TOO_MANY_PINGS = "too_many_pings"
+
 
 class Accounting(Outgoing):
     """What L{Outgoing} is to sending, for receiving.
@@ -89,13 +92,13 @@ class Accounting(Outgoing):
             return
         stream.credit = credit
 
-    def _annoy(self) -> None:
+    def _annoy(self, text: str = "too many frames that bring nothing") -> None:
         """The peer sent something that brings nothing; there is an end to that."""
         self._noise -= 1
         if self._noise < 0:
             self._forgive()
             if self._noise < 0:
-                raise ProtocolFault(ENHANCE_YOUR_CALM, "too many frames that bring nothing")
+                raise ProtocolFault(ENHANCE_YOUR_CALM, text)
 
     def _count_reset(self) -> None:
         """The peer cancelled a call; a few are usual, a flood is an attack (CVE-2023-44487)."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -297,6 +297,10 @@ class Channel:
         self._rest = None
         if self._waiting and self._ready is None:
             self._connect()
+
+    def ping_less(self) -> None:
+        """The server finds our PINGs too many: later connections send half as many."""
+        self.keepalive = replace(self.keepalive, interval=self.keepalive.interval * 2)
 
     def _look_after_later(self) -> None:
         keepalive = self.keepalive

@@ -10,6 +10,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from microd.txgrpc.accounting import TOO_MANY_PINGS
 from microd.txgrpc.connection import Http2Connection
 from microd.txgrpc.frames import CANCEL, ENHANCE_YOUR_CALM
 from microd.txgrpc.shell import ROOM, Shell
@@ -44,7 +45,9 @@ class ClientProtocol(Shell):
             self._room = ROOM
         connection.receive(data)
         if connection.afterwards:
+            connection.busy = True
             self.taken_in()
+            connection.busy = False
         self.flush()
         self._room = 0
         if connection.failed is not None:
@@ -72,6 +75,8 @@ class ClientProtocol(Shell):
     def _going(self, code: int, text: str) -> None:
         if code == ENHANCE_YOUR_CALM:
             self._log.warn("{peer} asks for calm: {text}", peer=self.peer, text=text)
+            if text == TOO_MANY_PINGS:
+                self.channel.ping_less()
         self.channel.retire(self)
 
     def _idle(self) -> None:

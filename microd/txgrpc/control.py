@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from microd.txgrpc import frames
-from microd.txgrpc.accounting import Accounting
+from microd.txgrpc.accounting import TOO_MANY_PINGS, Accounting
 from microd.txgrpc.frames import (
     CANCEL,
     FLOW_CONTROL_ERROR,
@@ -272,7 +272,7 @@ class Control(Accounting):
             else:
                 self._annoy()
             return
-        self._annoy()
+        self._annoy(TOO_MANY_PINGS)
         self._out.append(frames.frame(frames.PING, frames.ACK, 0, payload))
 
     def _take_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
