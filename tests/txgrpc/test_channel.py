@@ -207,6 +207,21 @@ def test_the_server_pings_too(clock: Clock) -> None:
     assert server.connections == 0
 
 
+def test_too_many_pings(clock: Clock) -> None:
+    """A server tells a client which pings too often so in gRPC's words, and our client pings less after that."""
+    server = GrpcServer({PATH: unary_unary(echo)}, clock=clock, limits=Limits(max_noise=10, noise_rate=0))
+    endpoint = MemoryEndpoint(server)
+    channel = Channel(endpoint, clock, keepalive=Keepalive(interval=30))
+    done(channel.unary_unary(PATH)(b""))
+    endpoint.connections[0][1].keep = True
+    for _ in range(100):
+        if channel._ready is not None:
+            channel._ready.connection.ping(b"12345678")
+    assert b"too_many_pings" in endpoint.connections[0][1].written
+    assert channel.keepalive.interval == 60
+    assert done(channel.unary_unary(PATH)(b"x")) == b"x"
+
+
 def test_a_client_that_never_speaks(clock: Clock) -> None:
     """A connection on which no client shows itself is closed."""
     server = GrpcServer({}, clock=clock, keepalive=Keepalive(handshake=5))
