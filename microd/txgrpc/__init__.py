@@ -25,11 +25,13 @@ A server is methods by path, and a factory for as many endpoints as wanted::
     await port.stopListening()
     await server.drain(20)
 
-Handlers are coroutines that await Deferreds and coroutines. C{call} is the L{ServerCall}: its metadata, deadline,
-peer, and what goes back beside the replies. A handler that raises L{RpcError} answers with its status; any other exception
-is logged and answered with UNKNOWN. When the client cancels, its connection drops or the deadline passes, C{CancelledError} is raised where the
-handler waits, and calls it makes on a L{Channel} meanwhile end too; those calls have at most the time that is left of its own.
-Where no method has a path, C{fallback(call)} names one (without C{deserialize} and C{serialize} it takes and gives bytes: this is how a relay is built) or raises L{RpcError}.
+Handlers are coroutines that await Deferreds and coroutines. C{call} is the L{ServerCall}: its metadata,
+deadline, peer, and what goes back beside the replies. A handler that raises L{RpcError} answers with its
+status; any other exception is logged and answered with UNKNOWN. When the client cancels, its connection drops
+or the deadline passes, C{CancelledError} is raised where the handler waits, and calls it makes on a
+L{Channel} meanwhile end too; those calls have at most the time that is left of its own. Where no method has a
+path, C{fallback(call)} names one (without C{deserialize} and C{serialize} it takes and gives bytes: this is
+how a relay is built) or raises L{RpcError}.
 
 A client is a channel to one endpoint::
 
@@ -47,11 +49,13 @@ A client is a channel to one endpoint::
 
     await channel.close(grace=5)
 
-A call that does not end well raises L{RpcError}. C{error.undelivered} is True only when the server surely did not
-process the call, so that it is safe to try again or elsewhere; C{error.answered} says that the status is the peer's own.
+A call that does not end well raises L{RpcError}. C{error.undelivered} is True only when the server surely did
+not process the call, so that it is safe to try again or elsewhere; C{error.answered} says that the status is
+the peer's own.
 
-In tests, L{microd.txgrpc.memory.connect} ties a channel to a server with no network and no reactor. Scripts use
-L{microd.txgrpc.blocking}, which does without Twisted; for its sake nothing is imported here before it is asked for.
+In tests, L{microd.txgrpc.memory.connect} ties a channel to a server with no network and no reactor. Scripts
+use L{microd.txgrpc.blocking}, which does without Twisted; for its sake nothing is imported here before it is
+asked for.
 """
 
 from __future__ import annotations

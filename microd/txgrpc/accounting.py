@@ -1,8 +1,9 @@
 """The account of what a peer sends: the windows that we open for it, what we hold for readers, and our patience.
 
-One account for each stream follows its reader, so that a slow one stops its sender; the connection's window follows
-what has arrived, so that a slow reader stops nobody else; and C{Limits.max_buffered} bounds what all streams hold together.
-Frames that bring nothing, and calls cancelled as soon as they are made, are counted, and forgiven with time.
+One account for each stream follows its reader, so that a slow one stops its sender; the connection's window
+follows what has arrived, so that a slow reader stops nobody else; and C{Limits.max_buffered} bounds what all
+streams hold together. Frames that bring nothing, and calls cancelled as soon as they are made, are counted,
+and forgiven with time.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
                   │                    │ raised, deadline, too large ──▶ failed (trailers)
                   └──── reset, connection lost ──▶ cancelled (nothing is sent)
 
-A unary call that finishes in its handler's first step goes through here in one sweep, with no Deferred, no timer and no
-write of its own; everything else is built when it is first needed.
+A unary call that finishes in its handler's first step goes through here in one sweep, with no Deferred, no
+timer and no write of its own; everything else is built when it is first needed.
 """
 
 from __future__ import annotations

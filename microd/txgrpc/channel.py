@@ -8,7 +8,8 @@
                    resting ──time over and a call waits──▶ connecting
     any ──close──▶ closed
 
-Until the server's SETTINGS have come nothing is sent, so a call which fails before then is known to be undelivered.
+Until the server's SETTINGS have come nothing is sent, so a call which fails before then is known to be
+undelivered.
 """
 
 from __future__ import annotations

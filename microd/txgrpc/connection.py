@@ -12,8 +12,8 @@
     connection.open(stream, block, data, end=True)
     connection.connection_lost("why")       # the transport is gone: every open stream is told
 
-Streams are L{microd.txgrpc.stream.Stream}; the connection calls their methods, so there are no event objects. Messages
-are whole gRPC messages, uncompressed, within C{Limits.max_message}.
+Streams are L{microd.txgrpc.stream.Stream}; the connection calls their methods, so there are no event objects.
+Messages are whole gRPC messages, uncompressed, within C{Limits.max_message}.
 
 It is built in four layers, each the base class of the next::
 
@@ -22,10 +22,11 @@ It is built in four layers, each the base class of the next::
     Control       the connection as a whole: settings, PING, GOAWAY, numbers of streams
     Http2Connection    what calls are made of: HEADERS and DATA
 
-Rules of this file. It is the hot path of the whole: C{receive} walks the buffer once, with local names, and treats the
-two frames of a unary call in place; everything rare is a method. Header blocks which left the HPACK table alone are
-remembered as bytes, with the head that was made of them, and all are forgotten as soon as the table changes. Whatever a
-peer can do wrong raises C{ProtocolFault} (GOAWAY) or C{StreamFault} (RST_STREAM) inside and is answered in one place.
+Rules of this file. It is the hot path of the whole: C{receive} walks the buffer once, with local names, and
+treats the two frames of a unary call in place; everything rare is a method. Header blocks which left the
+HPACK table alone are remembered as bytes, with the head that was made of them, and all are forgotten as soon
+as the table changes. Whatever a peer can do wrong raises C{ProtocolFault} (GOAWAY) or C{StreamFault}
+(RST_STREAM) inside and is answered in one place.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Many deadlines on one timer.
 
-A timer of the reactor costs more than the rest of a short call, so deadlines are kept in buckets and one timer stands
-for the earliest. Nothing fires early; the first of a bucket fires when it is due, and those soon after it within
-C{GRAIN}.
+A timer of the reactor costs more than the rest of a short call, so deadlines are kept in buckets and one
+timer stands for the earliest. Nothing fires early; the first of a bucket fires when it is due, and those soon
+after it within C{GRAIN}.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Running a handler's coroutine: its first step at once, the rest as its Deferreds fire.
 
-What L{Deferred.fromCoroutine} does, for less: a coroutine that finishes in its first step costs no Deferred, and there
-is no wrapper around each step. Like there, a coroutine may await Deferreds and other coroutines only.
+What L{Deferred.fromCoroutine} does, for less: a coroutine that finishes in its first step costs no Deferred,
+and there is no wrapper around each step. Like there, a coroutine may await Deferreds and other coroutines
+only.
 """
 
 from __future__ import annotations

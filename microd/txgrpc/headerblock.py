@@ -1,11 +1,12 @@
 """HPACK (RFC 7541): a decoder that knows when its table changed, and an encoder that has no table.
 
-The C{hpack} package lends its static table and its Huffman code; its decoder is not used because the memory of header
-blocks (see L{microd.txgrpc.connection}) must be told of every change of the dynamic table, because it copies the rest of the block for
-each literal (so that a block costs quadratic time), and because it takes integers of any length.
+The C{hpack} package lends its static table and its Huffman code; its decoder is not used because the memory
+of header blocks (see L{microd.txgrpc.connection}) must be told of every change of the dynamic table, because
+it copies the rest of the block for each literal (so that a block costs quadratic time), and because it takes
+integers of any length.
 
-Our own blocks are literals without indexing. They cost some sixty bytes more a call than indexed ones and are the
-same bytes each time, so that they can be kept made, and a peer which remembers blocks knows them again.
+Our own blocks are literals without indexing. They cost some sixty bytes more a call than indexed ones and are
+the same bytes each time, so that they can be kept made, and a peer which remembers blocks knows them again.
 """
 
 from __future__ import annotations

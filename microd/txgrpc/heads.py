@@ -1,7 +1,7 @@
 """What a header list says, checked as RFC 9113 section 8 asks and read as gRPC means it.
 
-A head is made once for each distinct header block and may serve many calls, so whoever serves calls keeps what he
-works out for it (the route, the block of the answer) on it.
+A head is made once for each distinct header block and may serve many calls, so whoever serves calls keeps
+what he works out for it (the route, the block of the answer) on it.
 """
 
 from __future__ import annotations

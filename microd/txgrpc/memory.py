@@ -1,7 +1,8 @@
 """A channel and a server tied together in memory: no reactor, no sockets, the same bytes.
 
-What one end writes reaches the other as soon as nobody else is being handed something, so that everything which a call
-sets off has happened when the call returns; time passes only as the clock is advanced. A full buffer pushes back as a socket's does.
+What one end writes reaches the other as soon as nobody else is being handed something, so that everything
+which a call sets off has happened when the call returns; time passes only as the clock is advanced. A full
+buffer pushes back as a socket's does.
 """
 
 from __future__ import annotations

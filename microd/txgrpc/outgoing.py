@@ -1,8 +1,9 @@
 """The sending half of a connection: frames, windows, and who waits for them.
 
-What is sent collects in one list, which the shell takes with C{data_to_send} and writes at once. While the connection is C{busy}
-(it is taking in what arrived) nobody is told; the shell takes everything at the end. At other times C{on_output} is called for each send;
-and even while busy once much has collected, so that a writer who never waits meets the transport's back-pressure.
+What is sent collects in one list, which the shell takes with C{data_to_send} and writes at once. While the
+connection is C{busy} (it is taking in what arrived) nobody is told; the shell takes everything at the end. At
+other times C{on_output} is called for each send; and even while busy once much has collected, so that a
+writer who never waits meets the transport's back-pressure.
 """
 
 from __future__ import annotations
