@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -212,3 +214,21 @@ def test_blocked_calls_take_turns(clock: Clock) -> None:
         return 20
 
     assert [done(some(call)) for call in calls] == [20] * 8
+
+
+def test_idle_connections_are_small(clock: Clock) -> None:
+    """A connection that has served a call and rests costs a few KiB."""
+    server = GrpcServer({ECHO: unary_unary(echo)}, clock=clock)
+    channels = [Channel(MemoryEndpoint(server), clock) for _ in range(300)]
+    for channel in channels[:100]:
+        done(channel.unary_unary(ECHO)(b"x"))
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for channel in channels[100:]:
+            done(channel.unary_unary(ECHO)(b"x"))
+        gc.collect()
+        both_ends = (tracemalloc.get_traced_memory()[0] - before) / 200
+    finally:
+        tracemalloc.stop()
+    assert both_ends < 30 * 1024
