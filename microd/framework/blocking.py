@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 from typing_extensions import TypeVar
 
@@ -40,7 +42,8 @@ class BlockingClient:
             reply = client.call("greeter", "Greeter.Hello", HelloRequest("Ada"), HelloReply)
 
     The daemon and the account are found as a service finds them: C{MICRO_PROXY} or C{MICRO_ADDRESS}, C{MICRO_AUTH_ID} and
-    C{MICRO_AUTH_SECRET}, else the daemon of the same user on this host.
+    C{MICRO_AUTH_SECRET}, else the daemon of the same user on this host. Threads may share a client: each has a connection of
+    its own.
 
     @param name: who the script is, where it gets an account by itself; also its table in the store.
     @param address: the daemon's, C{host:port}.
@@ -61,7 +64,9 @@ class BlockingClient:
         daemon = find_daemon({**environ, "MICRO_PROXY": address} if address else environ)
         self._namespace = namespace or environ.get("MICRO_NAMESPACE") or DEFAULT_NAMESPACE
         self._address = address_from(daemon.address.text)
-        self._channel = channel
+        self._given = channel
+        self._mine = threading.local()
+        self._opened: WeakSet[BlockingChannel] = WeakSet()
         self._now = now
         self._token: Token | None = None
         self.store = BlockingStore(self._ask_store, self._namespace, name)
@@ -82,10 +87,12 @@ class BlockingClient:
         self.close()
 
     def close(self) -> None:
-        """Hang up."""
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            channel.close()
+        """Hang up, in every thread."""
+        self._mine = threading.local()
+        for channel in (self._given, *self._opened):
+            if channel is not None:
+                channel.close()
+        self._opened.clear()
 
     def call(
         self,
@@ -179,12 +186,17 @@ class BlockingClient:
         return wanted.parse(data)
 
     def _open(self) -> Any:
-        if self._channel is None:
+        """The channel of this thread; it goes with the thread."""
+        if self._given is not None:
+            return self._given
+        channel = getattr(self._mine, "channel", None)
+        if channel is None:
             address = self._address
             host = f"[{address.host}]" if ":" in address.host else address.host
             target = f"{host}:{address.port}" if host else address.description
-            self._channel = BlockingChannel(target, tls=address.trust_roots or address.tls)
-        return self._channel
+            channel = self._mine.channel = BlockingChannel(target, tls=address.trust_roots or address.tls)
+            self._opened.add(channel)
+        return channel
 
     def _shown(self) -> str:
         """Our token, fetched or renewed if need be."""

@@ -674,6 +674,28 @@ async def test_blocking_client(town: Town) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_blocking_client_in_threads(town: Town) -> None:
+    """Threads share a client without getting into each other's calls, and none keeps a connection open after its end."""
+    child = town.spawn(
+        "import os, threading\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from microd.framework import BlockingClient\n"
+        "def sockets():\n"
+        "    links = (os.path.join('/proc/self/fd', each) for each in os.listdir('/proc/self/fd'))\n"
+        "    return sum(os.path.islink(link) and os.readlink(link).startswith('socket:') for link in links)\n"
+        "with BlockingClient() as client:\n"
+        "    client.store.write('k', 'v')\n"
+        "    before = sockets()\n"
+        "    with ThreadPoolExecutor(8) as pool:\n"
+        "        found = list(pool.map(lambda _: client.store.read('k').text, range(200)))\n"
+        "    print(set(found), sockets() - before)\n"
+        "print(sockets() - before)\n"
+    )
+    assert await child.ends() == 0
+    assert child.text == "{'v'} 0\n-1\n"
+
+
+@pytest_twisted.ensureDeferred
 async def test_blocking_client_needs_no_twisted(town: Town) -> None:
     """A script that only calls does not wait for Twisted to be imported."""
     child = town.spawn(
