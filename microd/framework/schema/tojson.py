@@ -35,8 +35,9 @@ def dumper(model: Model) -> Callable[[Any], bytes]:
         made = make(value)
         try:
             return orjson.dumps(made)
-        except TypeError:
-            raise FieldError("holds text which is not Unicode") from None
+        except TypeError as problem:
+            deep = "ecursion" in str(problem)
+            raise FieldError("is nested too deeply" if deep else "holds text which is not Unicode") from None
 
     return dump
 

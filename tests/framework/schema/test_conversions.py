@@ -275,6 +275,15 @@ def test_too_deep(codec: CodecOf) -> None:
         codec(Chain).parse_json(b'{"next":' * 900 + b"{}" + b"}" * 900)
 
 
+def test_too_deep_to_say(codec: CodecOf) -> None:
+    """So is an instance nested beyond what JSON is written of, and the words say which of the two it is."""
+    chain = Chain()
+    for _ in range(300):
+        chain = Chain(chain)
+    with pytest.raises(FieldError, match="the message is nested too deeply"):
+        codec(Chain).dump_json(chain)
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
