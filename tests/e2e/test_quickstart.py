@@ -6,6 +6,7 @@ import ctypes
 import fcntl
 import os
 import re
+import shlex
 import socket
 import struct
 import subprocess
@@ -62,12 +63,16 @@ def test_once(platform: Platform) -> None:
 
 def test_by_hand(platform: Platform) -> None:
     """With the quickstart up, the README's commands work as they stand there; Ctrl-C ends it all."""
+    quickstart, log = (
+        shlex.quote(str(REPO / "scripts/quickstart")),
+        shlex.quote(f"{platform.work}/quickstart.log"),
+    )
     script = f"""
 set -eu
-{REPO}/scripts/quickstart >{platform.work}/quickstart.log 2>&1 &
+{quickstart} >{log} 2>&1 &
 up=$!
 trap 'kill -TERM $up 2>/dev/null; wait $up' EXIT
-tail --pid=$up -n +1 -F {platform.work}/quickstart.log 2>/dev/null | grep -m1 'The platform is up'
+tail --pid=$up -n +1 -F {log} 2>/dev/null | grep -m1 'The platform is up'
 {by_hand()}
 kill -TERM $up
 wait $up || [ $? = 143 ]

@@ -81,10 +81,10 @@ def place(tmp_path: Path) -> Any:
 @pytest_twisted.ensureDeferred
 async def test_runs(place: Place) -> None:
     """A service runs with the daemon's interpreter, in its folder, and can import microd."""
-    main = b"import microd, os, sys; print(sys.executable, os.getcwd(), microd.__name__)\n"
+    main = b"import microd, os, sys; print(sys.executable, os.getcwd(), microd.__name__, sep='|')\n"
     await place.run({"main.py": main})
     said = await place.line(lambda text: "microd" in text)
-    executable, folder, name = said.split()
+    executable, folder, name = said.strip().split("|")
     assert (executable, name) == (sys.executable, "microd")
     assert folder.startswith(str(place.runtime.sources.path("")))
 
