@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Protocol
 
 from microd.kernel.caller import DEFAULT_NAMESPACE, Account, Caller
@@ -79,7 +80,9 @@ class Gate:
         try:
             account = self._account(headers.get("authorization"))
             namespace = self._namespace(account, headers.get("micro-namespace"), core)
-            self._auth.authorize(account, namespace, Resource("service", service, endpoint))
+            # The names of core endpoints are few; those that strangers ask for are not worth remembering.
+            resource = _core_resource(service, endpoint) if core else Resource("service", service, endpoint)
+            self._auth.authorize(account, namespace, resource)
         except MicroError as error:
             raise error.identified(service) from None
         return account, namespace
@@ -106,6 +109,11 @@ class Gate:
         if own == DEFAULT_NAMESPACE and account.is_admin:
             return asked
         raise Forbidden("access denied to namespace")
+
+
+@lru_cache(maxsize=4096)
+def _core_resource(service: str, endpoint: str) -> Resource:
+    return Resource("service", service, endpoint)
 
 
 def _token_in(authorization: str) -> str:

@@ -99,13 +99,13 @@ class SqliteStore(Service, IStore):
             connection.close()
 
     async def read_one(self, database: str, table: str, key: str) -> Record | None:
-        rules.check_place(database, table)
-        rules.check_key(key, self._limits)
         if self._point is None:
             raise Unavailable("the store is not running")
         place = (database, table, key)
         record = self._recent.get(place)
         if record is None:
+            rules.check_place(database, table)
+            rules.check_key(key, self._limits)
             try:
                 row = self._point.read(place)
             except sqlite3.Error as error:
