@@ -232,3 +232,55 @@ def test_idle_connections_are_small(clock: Clock) -> None:
     finally:
         tracemalloc.stop()
     assert both_ends < 30 * 1024
+
+
+def frames_of(written: bytes) -> list[tuple[int, int]]:
+    """The type and the stream of each frame."""
+    found, at = [], 0
+    while at < len(written):
+        length = int.from_bytes(written[at : at + 3], "big")
+        found.append((written[at + 3], int.from_bytes(written[at + 5 : at + 9], "big")))
+        at += 9 + length
+    return found
+
+
+def test_small_messages_share_a_frame(clock: Clock) -> None:
+    """Messages which a handler yields one after the other go out in one DATA frame."""
+
+    async def count(request: bytes, call: ServerCall) -> AsyncIterator[bytes]:
+        for number in range(40):
+            yield b"%d" % number
+
+    endpoint = MemoryEndpoint(GrpcServer({ECHO: unary_unary(echo), PATH: unary_stream(count)}, clock=clock))
+    channel = Channel(endpoint, clock)
+    done(channel.unary_unary(ECHO)(b""))
+    _, theirs = endpoint.connections[0]
+    theirs.keep = True
+
+    async def heard() -> list[bytes]:
+        return [reply async for reply in channel.unary_stream(PATH)(b"")]
+
+    assert done(heard()) == [b"%d" % number for number in range(40)]
+    assert [kind for kind, stream in frames_of(theirs.written) if stream == 3] == [1, 0, 1]
+
+
+def test_one_write_for_what_came_together(clock: Clock) -> None:
+    """The answers to calls that arrived in one piece leave in one piece."""
+    endpoint = MemoryEndpoint(GrpcServer({ECHO: unary_unary(echo)}, clock=clock))
+    channel = Channel(endpoint, clock)
+    call = channel.unary_unary(ECHO)
+    done(call(b""))
+    _, theirs = endpoint.connections[0]
+    pieces: list[bytes] = []
+    write = theirs.write
+
+    def count(data: bytes) -> None:
+        pieces.append(data)
+        write(data)
+
+    theirs.write = count  # type: ignore[method-assign]
+    theirs.pauseProducing()
+    replies = [call(b"%d" % n) for n in range(8)]
+    theirs.resumeProducing()
+    assert [done(reply) for reply in replies] == [b"%d" % n for n in range(8)]
+    assert len(pieces) == 1
