@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 #: The namespace of the platform itself, and the default everywhere (spec 7.1).
 DEFAULT_NAMESPACE = "micro"
@@ -36,9 +38,10 @@ def _never(_: Callable[[], None]) -> None:
     """The connection of a call made in this process cannot drop."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """One call's origin, as a door has established it.
+
+    A named tuple, because one is made for every call, and that takes a third of the time of a frozen dataclass.
 
     @ivar account: None for somebody anonymous.
     @ivar namespace: where the call is routed: C{Micro-Namespace}, checked by the door.
@@ -50,7 +53,7 @@ class Caller:
 
     account: Account | None = None
     namespace: str = DEFAULT_NAMESPACE
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = MappingProxyType({})
     peer: str = ""
     on_disconnect: Callable[[Callable[[], None]], object] = _never
     connection: Hashable | None = None
