@@ -24,9 +24,8 @@ from twisted.python.failure import Failure
 from microd.txgrpc import messages, replies
 from microd.txgrpc.driver import Running
 from microd.txgrpc.frames import NO_ERROR
-from microd.txgrpc.headerblock import encode_fields
 from microd.txgrpc.heads import RequestHead
-from microd.txgrpc.metadata import EMPTY, Metadata, to_fields
+from microd.txgrpc.metadata import EMPTY, Metadata
 from microd.txgrpc.method import Method
 from microd.txgrpc.status import MetadataLike, RpcError, StatusCode
 from microd.txgrpc.stream import Stream
@@ -159,7 +158,11 @@ class ServerCall(Stream):
             raise RuntimeError("the initial metadata has been sent")
         self._initial = Metadata.of(metadata)
         if not self._done:
-            self._send_head()
+            try:
+                self._send_head()
+            except ValueError:
+                self._initial = EMPTY
+                raise
 
     def on_connection_lost(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Have C{callback} called when the client's connection is gone, be it long after this call.
@@ -384,11 +387,16 @@ class ServerCall(Stream):
         if self._done:
             return
         method = self._method
+        try:
+            trailers = replies.trailers(self._trailing)
+        except ValueError as error:
+            self._raised(error)
+            return
         if method.streams_out:
             if not self._headers_sent:
                 self._send_head()
             self._done = True
-            self.connection.send_trailers(self, replies.trailers(self._trailing))
+            self.connection.send_trailers(self, trailers)
             self._finish()
             return
         try:
@@ -403,13 +411,11 @@ class ServerCall(Stream):
         if self._headers_sent or self.compress is not None or self._trailing is not EMPTY:
             self._write_bytes(message)
             self._done = True
-            self.connection.send_trailers(self, replies.trailers(self._trailing))
+            self.connection.send_trailers(self, trailers)
         else:
             self._done = True
             head = self._head
-            self.connection.send_unary(
-                self, head.reply_block or replies.head_block(head), message, replies.TRAILERS_OK
-            )
+            self.connection.send_unary(self, head.reply_block or replies.head_block(head), message, trailers)
         if self._armed is not None or self._children:
             self._finish()
 
@@ -432,13 +438,13 @@ class ServerCall(Stream):
         return self.connection.send_message(self, message)
 
     def _send_head(self) -> None:
-        self._headers_sent = True
         head = self._head
         block = head.reply_block or replies.head_block(head)
         if self.compress is not None and head.accepts_gzip:
             block += replies.GZIP
         if self._initial is not EMPTY:
-            block += encode_fields(to_fields(self._initial))
+            block += replies.initial(self._initial)
+        self._headers_sent = True
         self.connection.send_headers(self, block)
 
     def _too_large(self, size: int) -> None:

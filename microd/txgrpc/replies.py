@@ -13,6 +13,9 @@ GZIP = encode_field(b"grpc-encoding", b"gzip")
 ACCEPT = encode_field(b"grpc-accept-encoding", b"identity,deflate,gzip")
 
 _STATUS_200 = encode_field(b":status", b"200")
+#: What a status takes along, in characters and bytes, and how long trailers may be: a peer ends the whole connection over a
+#: block far beyond its limit, and 64 KiB is usual.
+LONGEST_TEXT, LONGEST_DETAILS, LONGEST_TRAILERS = 4096, 8 * 1024, 60 * 1024
 #: Trailers of a call that went well and has nothing to add.
 TRAILERS_OK = encode_field(b"grpc-status", b"0")
 
@@ -27,10 +30,21 @@ def head_block(head: RequestHead) -> bytes:
     return block
 
 
+def initial(metadata: Metadata) -> bytes:
+    """What a handler adds to the headers.
+
+    @raise ValueError: metadata which cannot be sent.
+    """
+    block = encode_fields(to_fields(metadata))
+    if len(block) > LONGEST_TRAILERS:
+        raise ValueError(f"its {len(block)} bytes are more than {LONGEST_TRAILERS}")
+    return block
+
+
 def trailers(
     metadata: Metadata, code: StatusCode = StatusCode.OK, text: str = "", details: bytes = b""
 ) -> bytes:
-    """The status, and what goes with it.
+    """The status, and what goes with it; a text that is too long is cut, details that are too long stay here.
 
     @raise ValueError: metadata which cannot be sent.
     """
@@ -38,10 +52,13 @@ def trailers(
         return TRAILERS_OK
     fields = [(b"grpc-status", b"%d" % code)]
     if text:
-        fields.append((b"grpc-message", encode_message(text)))
-    if details:
+        fields.append((b"grpc-message", encode_message(text[:LONGEST_TEXT])))
+    if details and len(details) <= LONGEST_DETAILS:
         fields.append((b"grpc-status-details-bin", encode_binary(details)))
-    return encode_fields(fields + to_fields(metadata))
+    block = encode_fields(fields + to_fields(metadata))
+    if len(block) > LONGEST_TRAILERS:
+        raise ValueError(f"its {len(block)} bytes are more than {LONGEST_TRAILERS}")
+    return block
 
 
 def refusal(status: int, text: str) -> bytes:

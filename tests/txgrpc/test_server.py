@@ -230,6 +230,18 @@ def test_metadata_both_ways(tie: Any) -> None:
     assert done(all_of_it()) == ("x", b"\x00\xff")
 
 
+@pytest.mark.parametrize("bad", [{"bad name": "x"}, {"a": "line\nbreak"}, {"a": "x" * 100_000}])
+def test_initial_metadata_that_cannot_be_sent(tie: Any, bad: dict[str, str]) -> None:
+    """Who gives such metadata is told at once, and may still answer."""
+
+    async def handler(request: bytes, call: ServerCall) -> bytes:
+        with pytest.raises(ValueError, match=r"."):
+            call.send_initial_metadata(bad)
+        return b"fine"
+
+    assert done(tie({PATH: unary_unary(handler)}).unary_unary(PATH)(b"")) == b"fine"
+
+
 def test_initial_metadata_once(tie: Any) -> None:
     """The headers of an answer are sent once."""
 
@@ -287,6 +299,49 @@ def test_errors_arrive_whole(tie: Any) -> None:
     assert error.trailing_metadata.get("a") == "b"
     assert error.answered
     assert not error.undelivered
+
+
+@pytest.mark.parametrize(
+    ("text", "details", "metadata"),
+    [
+        ("\N{GRINNING FACE}" * 200_000, b"", {}),
+        ("why", b"x" * 200_000, {}),
+        ("why", b"", {"long": "x" * 200_000}),
+    ],
+)
+def test_a_long_error_costs_nobody_else(tie: Any, text: str, details: bytes, metadata: Any) -> None:
+    """An error that is too long for a header block keeps its code, and the connection with the other calls on it."""
+    hanging = Hanging()
+
+    async def handler(request: bytes, call: ServerCall) -> bytes:
+        raise RpcError(StatusCode.ABORTED, text, details=details, metadata=metadata)
+
+    channel = tie({PATH: unary_unary(handler), "/shop.Shop/Wait": unary_unary(hanging)})
+    other = channel.unary_unary("/shop.Shop/Wait")(b"")
+    error = raised(channel.unary_unary(PATH)(b""))
+    assert error.code is StatusCode.ABORTED
+    assert error.message
+    assert text.startswith(error.message)
+    hanging.waiting.callback(b"fine")
+    assert done(other) == b"fine"
+
+
+@pytest.mark.parametrize("kind", [unary_unary, unary_stream])
+def test_long_trailers_cost_nobody_else(tie: Any, kind: Any) -> None:
+    """Nor does trailing metadata that is too long."""
+
+    async def one(request: bytes, call: ServerCall) -> bytes:
+        call.trailing_metadata = {"long": "x" * 200_000}
+        return request
+
+    async def many(request: bytes, call: ServerCall) -> AsyncIterator[bytes]:
+        yield await one(request, call)
+
+    channel = tie({PATH: kind(one if kind is unary_unary else many), "/shop.Shop/Echo": unary_unary(echo)})
+    call = getattr(channel, kind.__name__)(PATH)(b"")
+    error = raised(call if kind is unary_unary else collected(call))
+    assert error.answered
+    assert done(channel.unary_unary("/shop.Shop/Echo")(b"fine")) == b"fine"
 
 
 def test_an_error_after_replies(tie: Any) -> None:
