@@ -46,7 +46,7 @@ _BY_STATUS: dict[StatusCode, type[MicroError]] = {
 def rpc_error(problem: MicroError) -> RpcError:
     """An error as the status of a call: the JSON object is the message, and the same is in the details."""
     text = problem.to_json()
-    inside = Error(id=problem.id, code=problem.code, detail=problem.detail, status=status_phrase(problem))
+    inside = Error(id=problem.id, code=problem.code, detail=problem.told, status=status_phrase(problem))
     status = Status(
         code=problem.grpc_status,
         message=text,

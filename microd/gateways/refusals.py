@@ -13,7 +13,7 @@ _TYPE_URL = "type.googleapis.com/errors.Error"
 def rpc_error(error: MicroError) -> RpcError:
     """The status which tells C{error}."""
     text = error.to_json()
-    value = Error(id=error.id, code=error.code, detail=error.detail, status=error.phrase)
+    value = Error(id=error.id, code=error.code, detail=error.told, status=error.phrase)
     details = Detail(type_url=_TYPE_URL, value=value.SerializeToString())
     status = Status(code=error.grpc_status, message=text, details=[details])
     return RpcError(StatusCode(error.grpc_status), text, details=status.SerializeToString())
