@@ -1,5 +1,7 @@
 """RFC 9113 section 8, responses, from the side of a client."""
 
+import zlib
+
 import pytest
 
 from microd.testing import http2_frames as h2
@@ -103,6 +105,15 @@ def test_8_1_stream_that_ends_without_trailers(calling: ClientProbe, frames: lis
     """A gRPC response that ends without trailers has no status: its call fails, at once."""
     calling.peer.send(*frames)
     assert calling.outcomes[0].failed().code in (StatusCode.INTERNAL, StatusCode.UNKNOWN)
+    calling.peer.expect_alive()
+
+
+@pytest.mark.parametrize("encoding", [b"snappy", b"identity"])
+def test_message_compressed_by_what_nobody_knows(calling: ClientProbe, encoding: bytes) -> None:
+    """A reply that is compressed in a way which is not supported, or not said, fails its call."""
+    head = h2.headers(1, h2.block((*RESPONSE, (b"grpc-encoding", encoding))))
+    calling.peer.send(head, h2.data(1, h2.message(zlib.compress(b"pong"), compressed=True)), END)
+    assert calling.outcomes[0].failed().code in (StatusCode.INTERNAL, StatusCode.UNIMPLEMENTED)
     calling.peer.expect_alive()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hpack
+from hpack.huffman import HuffmanEncoder
+from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +18,12 @@ from microd.testing.http2_traffic import (
 )
 from microd.txgrpc.frames import ProtocolFault
 from microd.txgrpc.headerblock import HeaderDecoder
+
+
+def huffman(text: bytes) -> bytes:
+    """The text in Huffman code."""
+    coded: bytes = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH).encode(text)
+    return coded
 
 
 @st.composite
@@ -78,3 +86,22 @@ def test_broken_blocks_are_read_no_wider_than_hpack_does(block: bytes, changes: 
     got = decode(HeaderDecoder(2**16), block)
     if got is not None:
         assert got == decode_with_hpack(hpack.Decoder(), block)
+
+
+@examples(300)
+@given(st.lists(st.binary(max_size=12) | values.map(huffman), min_size=1, max_size=4))
+def test_huffman_strings_are_decoded_as_hpack_does(strings: list[bytes]) -> None:
+    """Of any octets given as a Huffman string we read what `hpack` reads, and refuse what it refuses."""
+    ours, oracle = HeaderDecoder(2**16), hpack.Decoder()
+    for octets in strings:
+        block = b"\x00" + wire.string(b"x") + wire.string(octets, huffman=True)
+        expected = decode_with_hpack(oracle, block)
+        assert decode(ours, block) == expected
+
+
+@examples(200)
+@given(st.binary(max_size=200))
+def test_huffman_strings_are_decoded_to_what_was_encoded(text: bytes) -> None:
+    """Every octet survives Huffman's code."""
+    block = b"\x00" + wire.string(b"x") + wire.string(huffman(text), huffman=True)
+    assert decode(HeaderDecoder(2**16), block) == [(b"x", text)]

@@ -43,6 +43,7 @@ def test_message_that_claims_gigabytes(probe: ServerProbe) -> None:
     [
         pytest.param(b"\x02\0\0\0\x01x", b"identity", b"13", id="flag-2"),
         pytest.param(b"\xff\0\0\0\x01x", b"gzip", b"13", id="flag-255"),
+        pytest.param(b"\x02" + h2.message(gzip.compress(b""))[1:], b"gzip", b"13", id="flag-2-of-gzip"),
         pytest.param(h2.message(b"cut")[:-1], b"identity", b"13", id="cut"),
         pytest.param(b"\0\0\0", b"identity", b"13", id="cut-in-the-prefix"),
         pytest.param(h2.message(b"x", compressed=True), b"identity", b"13", id="compressed-by-nothing"),
