@@ -11,9 +11,18 @@ from microd.txgrpc.headerblock import encode_fields
 from microd.txgrpc.heads import RequestHead, ResponseHead
 from microd.txgrpc.metadata import RESERVED
 
+#: How many doors a call came through; each adds one, so that calls which go round in circles end.
+HOPS = "micro-hops"
+#: Who forwards what it is called with, as services of the reference do, is counted in: hence not just a few.
+MOST_HOPS = 16
+
+_HOPS = HOPS.encode()
 #: Headers which are about one hop; C{timeout} is made anew from what is left of it, as C{grpc-timeout}.
 _HOP = frozenset(
-    (b"timeout", b"user-agent", b"x-content-type", b"micro-namespace", *(name.encode() for name in RESERVED))
+    (
+        *(b"timeout", b"user-agent", b"x-content-type", b"micro-namespace", _HOPS),
+        *(name.encode() for name in RESERVED),
+    )
 )
 _COMPRESSION = frozenset((b"grpc-encoding", b"grpc-accept-encoding"))
 _ANSWER_HOP = frozenset((b":status", *(name.encode() for name in RESERVED)))
@@ -33,12 +42,14 @@ class Way:
 
     @ivar service: the registry's name of what is called.
     @ivar endpoint: C{Struct.Method}.
+    @ivar hops: how many doors the request came through, this one included.
     @ivar namespace: what C{block} was made for.
     """
 
     head: RequestHead
     service: str
     endpoint: str
+    hops: int
     namespace: str = ""
     _forwarded: bytes = b""
     _blocks: dict[str, bytes] = field(default_factory=dict)
@@ -47,7 +58,7 @@ class Way:
         """The header block of the request as it goes on to C{authority}, without its timeout."""
         if namespace != self.namespace:
             self.namespace = namespace
-            self._forwarded = _forwarded(self.head, namespace)
+            self._forwarded = _forwarded(self.head, namespace, self.hops)
             self._blocks.clear()
         found = self._blocks.get(authority)
         if found is None:
@@ -62,7 +73,7 @@ def way_of(head: RequestHead) -> Way:
     """Where a request wants to go.
 
     @raise RpcError: its path is none (spec 2.2).
-    @raise MicroError: it names no service, or its content type is none that services speak.
+    @raise MicroError: it names no service, its content type is none that services speak, or it goes round in circles.
     """
     path = head.path
     parts = path.split("/")
@@ -73,10 +84,23 @@ def way_of(head: RequestHead) -> Way:
         raise BadRequest("service name is blank", "go.micro.proxy")
     if head.content_type not in _TYPES and plain_type(head.content_type) not in _TYPES:
         raise Internal(f"Unsupported Content-Type: {head.content_type}", "proxy")
-    return Way(head, service, f"{struct}.{parts[2]}")
+    hops = 1 + max(
+        (int(value) for name, value in head.fields if name == _HOPS and _is_count(value)), default=0
+    )
+    if hops > MOST_HOPS:
+        raise Internal(
+            f"service {service}: its node is this daemon itself, or calls go round in circles: "
+            f"this one came through {hops - 1} doors",
+            "proxy",
+        )
+    return Way(head, service, f"{struct}.{parts[2]}", hops)
 
 
-def _forwarded(head: RequestHead, namespace: str) -> bytes:
+def _is_count(value: bytes) -> bool:
+    return len(value) < 6 and value.isdigit()
+
+
+def _forwarded(head: RequestHead, namespace: str, hops: int) -> bytes:
     """The request's headers which go on, as they came; of gRPC's own those about compression."""
     fields = [
         (name, value)
@@ -91,6 +115,7 @@ def _forwarded(head: RequestHead, namespace: str) -> bytes:
             (b"user-agent", requests.USER_AGENT),
             *fields,
             (b"micro-namespace", namespace.encode()),
+            (_HOPS, b"%d" % hops),
         ]
     )
 

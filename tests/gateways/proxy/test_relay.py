@@ -11,7 +11,9 @@ from twisted.internet.defer import Deferred
 
 from microd.kernel.errors import Forbidden
 from microd.services.auth.model import Resource
+from microd.services.registry.model import Node
 from microd.txgrpc import Method, RpcError, ServerCall, StatusCode
+from microd.txgrpc.memory import MemoryEndpoint
 
 
 class Service:
@@ -251,7 +253,28 @@ def test_metadata(town: Any, service: Service) -> None:
     town.call("/greeter.Greeter/Hello", metadata=[*sent, *hops])
     (call,) = service.calls
     came = [(name, value) for name, value in call.metadata if name != "user-agent"]
-    assert came == [*sent, ("micro-namespace", "micro")]
+    assert came == [*sent, ("micro-namespace", "micro"), ("micro-hops", "1")]
+
+
+def test_in_circles(town: Any) -> None:
+    """A call whose node is the door itself is refused in a sentence, and does not go round until its deadline."""
+    town.endpoints["127.0.0.1:8081"] = MemoryEndpoint(town.door)
+    town.services["micro", "echo"] = (Node("echo-1", "127.0.0.1:8081"),)
+    refusal = town.refusal("/echo.Echo/Hello", timeout=60)
+    assert (refusal.code, refusal.id) == (500, "proxy")
+    assert refusal.detail == (
+        "service echo: its node is this daemon itself, or calls go round in circles: this one came through 16 doors"
+    )
+    assert len(town.auth.asked) == 16
+
+
+@pytest.mark.parametrize(
+    ("came", "goes"), [("1", "2"), ("15", "16"), ("x", "1"), ("-3", "1"), ("9" * 40, "1")]
+)
+def test_hops(town: Any, service: Service, came: str, goes: str) -> None:
+    """Each door adds one to the doors which a call came through; what is no count is none."""
+    town.call("/greeter.Greeter/Hello", metadata={"micro-hops": came})
+    assert service.calls[0].metadata.get_all("micro-hops") == [goes]
 
 
 def test_namespace(town: Any, service: Service) -> None:
