@@ -337,8 +337,9 @@ class ServerCall(Stream):
             ) from error
 
     def _returned(self, value: Any, error: BaseException | None) -> None:
-        """The handler is over, after having waited."""
+        """The handler is over, after having waited; others mostly are too, for the same reason, and share a write."""
         self._running = None
+        self._protocol.collect()
         if self._done:
             self._lingered(error)
         elif error is None:

@@ -90,6 +90,17 @@ class Shell(Protocol):
             self._peer = made
         return made
 
+    def collect(self) -> None:
+        """On a socket, what is sent until this turn of the reactor is over goes out in one write.
+
+        Otherwise each of the calls which wait for one commit would go through the transport by itself.
+        """
+        if self._send is not None:
+            self.connection.hold(self._later)
+
+    def _later(self, act: Callable[[], None]) -> None:
+        self.clock.callLater(0, act)
+
     def taken_in(self) -> None:
         """All that arrived has been taken in: do what was to be done then."""
         connection = self.connection

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +19,7 @@ class Field:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A value under a key.
 
     @ivar expiry: when it ceases to be, in Unix seconds; None: never.
@@ -27,7 +28,7 @@ class Record:
     key: str
     value: bytes
     expiry: float | None = None
-    metadata: Mapping[str, Field] = field(default_factory=dict)
+    metadata: Mapping[str, Field] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)

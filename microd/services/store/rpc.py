@@ -33,6 +33,10 @@ def endpoints(store: IStore, now: Callable[[], float] = time) -> list[Endpoint]:
     ]
 
 
+#: The same empty answer for all: nobody changes it.
+_WRITTEN = pb.WriteResponse()
+
+
 class StoreWire:
     """Turns messages into questions to the store, and its answers into messages."""
 
@@ -66,12 +70,11 @@ class StoreWire:
 
     async def write(self, request: pb.WriteRequest, caller: Caller) -> pb.WriteResponse:
         database, table = _place(request.options.database, request.options.table, caller)
-        if not request.HasField("record"):
-            raise BadRequest("no record specified")
-        if not request.record.key:
-            raise BadRequest("key required")
-        await self._store.write(database, table, self._record_from(request.record))
-        return pb.WriteResponse()
+        record = request.record
+        if not record.key:
+            raise BadRequest("key required" if request.HasField("record") else "no record specified")
+        await self._store.write(database, table, self._record_from(record))
+        return _WRITTEN
 
     async def delete(self, request: pb.DeleteRequest, caller: Caller) -> pb.DeleteResponse:
         database, table = _place(request.options.database, request.options.table, caller)
@@ -119,12 +122,12 @@ class StoreWire:
         seconds = message.expiry
         if seconds < 0:
             raise BadRequest("a record's expiry is in the past")
-        return Record(
-            message.key,
-            message.value,
-            self._now() + seconds if seconds else None,
-            {name: Field(said.type or "string", said.value) for name, said in message.metadata.items()},
-        )
+        expiry = self._now() + seconds if seconds else None
+        said = message.metadata
+        if not said:
+            return Record(message.key, message.value, expiry)
+        fields = {name: Field(each.type or "string", each.value) for name, each in said.items()}
+        return Record(message.key, message.value, expiry, fields)
 
 
 def _place(database: str, table: str, caller: Caller) -> tuple[str, str]:

@@ -27,13 +27,13 @@ UNWILLING = 16
 Perform = Callable[[Sequence[Statement]], None]
 
 
-class _Write:
-    __slots__ = ("done", "size", "statements")
+class _Write(Deferred[None]):
+    """Fires once it is on disk."""
 
     def __init__(self, statements: Sequence[Statement], size: int) -> None:
+        super().__init__()
         self.statements = statements
         self.size = size
-        self.done: Deferred[None] = Deferred()
 
 
 class GroupCommit:
@@ -85,7 +85,7 @@ class GroupCommit:
             self._clock.callLater(0, self._next)
         elif self._wait is not None and len(self._waiting) == self._company:
             self._wait.reset(0)
-        return write.done
+        return write
 
     async def drain(self) -> None:
         """Wait until nothing is waiting."""
@@ -103,7 +103,8 @@ class GroupCommit:
             if self._drained is not None:
                 self._drained.callback(None)
             return
-        self._worker.run(self._commit, batch).addBoth(self._committed, batch)
+        statements = _statements(batch)
+        self._worker.run(self._commit, batch, statements).addBoth(self._committed, batch, statements)
 
     def _take(self) -> list[_Write]:
         count = size = 0
@@ -115,29 +116,34 @@ class GroupCommit:
         batch, self._waiting = self._waiting[:count], self._waiting[count:]
         return batch
 
-    def _commit(self, batch: list[_Write]) -> list[MicroError | None]:
+    def _commit(self, batch: list[_Write], statements: Sequence[Statement]) -> list[MicroError | None]:
         """In the worker: one transaction; where the disk has no room for it, one for each write that it may have."""
         begun = self._clock.seconds()
         try:
-            self._perform(_statements(batch))
+            self._perform(statements)
             self._took = self._clock.seconds() - begun
         except sqlite3.Error as error:
             if len(batch) == 1 or not _is_full(error):
                 return [_refusal(error)] * len(batch)
-            return [outcome for write in batch for outcome in self._commit([write])]
+            return [outcome for write in batch for outcome in self._commit([write], write.statements)]
         return [None] * len(batch)
 
-    def _committed(self, outcomes: list[MicroError | None] | Failure, batch: list[_Write]) -> None:
+    def _committed(
+        self,
+        outcomes: list[MicroError | None] | Failure,
+        batch: list[_Write],
+        statements: Sequence[Statement],
+    ) -> None:
         if isinstance(outcomes, Failure):
             outcomes = [Internal(f"the store could not write: {outcomes.getErrorMessage()}")] * len(batch)
-        self._tell(_statements(batch))
+        self._tell(statements)
         self._go_on(len(batch))
         for write, outcome in zip(batch, outcomes, strict=True):
             self._bytes -= write.size
             if outcome is None:
-                write.done.callback(None)
+                write.callback(None)
             else:
-                write.done.errback(outcome)
+                write.errback(outcome)
 
     def _go_on(self, answered: int) -> None:
         """Begin the next commit: now, when this turn is over, or when those who are answered now are back."""

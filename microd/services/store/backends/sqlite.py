@@ -125,7 +125,11 @@ class SqliteStore(Service, IStore):
         return [file.record_from(*row) for row in rows]
 
     async def write(self, database: str, table: str, record: Record) -> None:
-        await self.apply((Put(database, table, record),))
+        rules.check_place(database, table)
+        size = rules.check_record(record, self._limits)
+        if self._point is None:
+            raise Unavailable("the store is not running")
+        await self._commits.submit((file.put(database, table, record),), size)
 
     async def delete(self, database: str, table: str, key: str) -> None:
         await self.apply((Drop(database, table, key),))

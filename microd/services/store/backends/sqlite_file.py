@@ -115,11 +115,16 @@ def statement_of(act: Put | Drop) -> Statement:
     """The statement which does it."""
     if isinstance(act, Drop):
         return DROP, (act.database, act.table, act.key)
-    record = act.record
-    metadata = None
-    if record.metadata:
-        metadata = orjson.dumps({name: (said.type, said.value) for name, said in record.metadata.items()})
-    return PUT, (act.database, act.table, record.key, record.value, record.expiry, metadata)
+    return put(act.database, act.table, act.record)
+
+
+def put(database: str, table: str, record: Record) -> Statement:
+    """The statement which writes a record."""
+    key, value, expiry, said = record
+    metadata = (
+        orjson.dumps({name: (field.type, field.value) for name, field in said.items()}) if said else None
+    )
+    return PUT, (database, table, key, value, expiry, metadata)
 
 
 def record_from(key: str, value: bytes, expires: float | None, metadata: bytes | None) -> Record:
