@@ -13,8 +13,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger, LogLevel
 
 from microd.framework.bridge import Bridge, NoBridge
-from microd.framework.context import Call, enter
-from microd.framework.failures import rpc_error
+from microd.framework.context import Call, current_call, enter
+from microd.framework.failures import Quit, rpc_error
 from microd.framework.handlers import Handler, Style
 from microd.framework.schema.codec import Codec
 from microd.framework.workers import Workers
@@ -99,13 +99,16 @@ class Answering:
             raise
         except MicroError as problem:
             raise rpc_error(problem.identified(self._id)) from None
-        except Exception as problem:  # noqa: BLE001 - one call's defect must not be the process's
+        except BaseException as problem:  # one call's defect, or sys.exit(), must not be the process's
+            if _is_forgotten(problem, call):
+                raise
             raise rpc_error(self._defect(problem, call)) from None
 
     async def _stream(self, data: Any, server_call: ServerCall) -> AsyncGenerator[bytes, None]:
         call = Call(self._service, self._handler.name, server_call, self._inspect)
         enter(call)
         replies: AsyncIterator[Any] | None = None
+        waiting = False
         try:
             json = self._json(server_call.content_type)
             if self._streams_in:
@@ -121,12 +124,16 @@ class Answering:
                     message = self._dumpers[json](reply)
                 except ValueError as problem:
                     raise _bad_reply(problem) from None
+                waiting = True
                 yield message
+                waiting = False
         except (CancelledError, RpcError):
             raise
         except MicroError as problem:
             raise rpc_error(problem.identified(self._id)) from None
-        except Exception as problem:  # noqa: BLE001 - as above
+        except BaseException as problem:  # as above
+            if _is_forgotten(problem, call) or (waiting and isinstance(problem, GeneratorExit)):
+                raise
             raise rpc_error(self._defect(problem, call)) from None
         finally:
             close = getattr(replies, "aclose", None)
@@ -185,12 +192,19 @@ class Answering:
             if close is not None:
                 await self._workers.run(close)
 
-    def _defect(self, problem: Exception, call: Call) -> MicroError:
+    def _defect(self, problem: BaseException, call: Call) -> MicroError:
         """Log what the author did not foresee, once, and tell the caller no more than its text."""
         self.log.failure(
             "call {call} of {endpoint} failed", level=LogLevel.error, call=call.id, endpoint=self._id
         )
+        if not isinstance(problem, Exception):
+            problem = Quit(problem)
         return Internal(str(problem) or type(problem).__name__, self._id)
+
+
+def _is_forgotten(problem: BaseException, call: Call) -> bool:
+    """Whether nobody drives the coroutine any more, and Python closes it; for an author may raise the same."""
+    return isinstance(problem, GeneratorExit) and current_call() is not call
 
 
 def _bad_reply(problem: ValueError) -> _BadReply:

@@ -12,6 +12,8 @@ from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 
+from microd.framework.failures import Quit
+
 T = TypeVar("T")
 
 
@@ -54,7 +56,7 @@ class AsyncioBridge:
         self._loop = loop
 
     def ours(self, theirs: Awaitable[T]) -> Awaitable[T]:
-        return _translated(Deferred.fromFuture(asyncio.ensure_future(theirs, loop=self._loop)))
+        return _translated(Deferred.fromFuture(asyncio.ensure_future(_contained(theirs), loop=self._loop)))
 
     def theirs(self, ours: Awaitable[T]) -> Awaitable[T]:
         return _deferred(ours).asFuture(self._loop)
@@ -103,6 +105,14 @@ def _deferred(awaitable: Awaitable[T]) -> Deferred[T]:
 
 async def _coroutine(awaitable: Awaitable[T]) -> T:
     return await awaitable
+
+
+async def _contained(theirs: Awaitable[T]) -> T:
+    """A task that ends with one of these takes the loop with it, and the process."""
+    try:
+        return await theirs
+    except (SystemExit, KeyboardInterrupt) as problem:
+        raise Quit(problem) from problem
 
 
 async def _translated(waiting: Deferred[T]) -> T:

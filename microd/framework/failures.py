@@ -43,6 +43,13 @@ _BY_STATUS: dict[StatusCode, type[MicroError]] = {
 }
 
 
+class Quit(Exception):
+    """What a handler raised would end the process, or its event loop; it ends the handler's own call, and no more."""
+
+    def __init__(self, raised: BaseException) -> None:
+        super().__init__(f"{raised!r}: a handler can end its own call only, not the process")
+
+
 def rpc_error(problem: MicroError) -> RpcError:
     """An error as the status of a call: the JSON object is the message, and the same is in the details."""
     text = problem.to_json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass
@@ -344,6 +345,86 @@ def test_exception_in_a_stream(service: Service, log: list[dict[str, object]]) -
         done(Deferred.fromCoroutine(read()))
     assert got == [Text("first")]
     assert len([event for event in log if "log_failure" in event]) == 1
+
+
+@pytest.mark.parametrize("quits", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+@pytest.mark.parametrize("name", ["Echo.Coroutine", "Echo.Plain", "Echo.Later"])
+def test_quits(service: Service, log: list[dict[str, object]], quits: BaseException, name: str) -> None:
+    """A handler that would end the process ends its call with a 500, and one logged traceback; the next call is answered."""
+    clock = Clock()
+
+    @service.endpoint
+    async def coroutine(request: Text) -> Text:
+        return request if request.text else plain(request)
+
+    @service.endpoint
+    def plain(request: Text) -> Text:
+        if not request.text:
+            raise quits
+        return request
+
+    @service.endpoint
+    def later(request: Text) -> Deferred[Text]:
+        return deferLater(clock, 1, plain, request)
+
+    tester = ServiceTester(service, clock)
+    answer = tester.begin(name, Text(), Text)
+    clock.advance(1)
+    with pytest.raises(Internal) as caught:
+        done(answer)
+    assert (caught.value.id, caught.value.code) == (f"echo.{name}", 500)
+    assert caught.value.detail == f"{quits!r}: a handler can end its own call only, not the process"
+    assert len([event for event in log if "log_failure" in event]) == 1
+    answer = tester.begin(name, Text("a"), Text)
+    clock.advance(1)
+    assert done(answer) == Text("a")
+
+
+@pytest.mark.parametrize("quits", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+@pytest.mark.parametrize("name", ["Echo.Some", "Echo.Plain"])
+def test_quits_in_a_stream(
+    service: Service, log: list[dict[str, object]], quits: BaseException, name: str
+) -> None:
+    """So does one that streams."""
+
+    @service.endpoint
+    async def some(request: Text) -> AsyncIterator[Text]:
+        yield request
+        raise quits
+
+    @service.endpoint
+    def plain(request: Text) -> Iterator[Text]:
+        yield request
+        raise quits
+
+    tester = ServiceTester(service)
+    with pytest.raises(Internal, match="a handler can end its own call only") as caught:
+        tester.stream(name, Text(), Text)
+    assert caught.value.id == f"echo.{name}"
+    assert len([event for event in log if "log_failure" in event]) == 1
+
+
+def test_forgotten(log: list[dict[str, object]]) -> None:
+    """A handler that waits for what nobody will fire, and is closed by Python, is no defect."""
+    closed: list[bool] = []
+
+    def call() -> None:
+        service = Service("echo", environ={})
+
+        @service.endpoint
+        async def never(request: Text) -> Text:
+            try:
+                await Deferred()
+            finally:
+                closed.append(True)
+            return request
+
+        ServiceTester(service).begin("Echo.Never", Text(), Text)
+
+    call()
+    gc.collect()
+    assert closed == [True]
+    assert [event for event in log if "log_failure" in event] == []
 
 
 def test_micro_errors(service: Service, log: list[dict[str, object]]) -> None:

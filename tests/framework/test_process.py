@@ -109,6 +109,10 @@ async def refuse(request: Text) -> Text:
     raise Conflict("no")
 
 @service.endpoint
+async def quit(request: Text) -> Text:
+    raise SystemExit(3)
+
+@service.endpoint
 async def upper(requests: AsyncIterator[Text]) -> AsyncIterator[Text]:
     async for request in requests:
         await asyncio.sleep(0)
@@ -479,6 +483,8 @@ async def test_asyncio(town: Town) -> None:
     assert await client.call("loop", "Loop.Same", {"text": "a"}) == {"text": "a"}
     with pytest.raises(Exception, match="no"):
         await client.call("loop", "Loop.Refuse", {"text": "a"})
+    with pytest.raises(Exception, match="a handler can end its own call only, not the process"):
+        await client.call("loop", "Loop.Quit", {"text": "a"})
 
     async def requests() -> AsyncIterator[dict[str, str]]:
         yield {"text": "a"}
