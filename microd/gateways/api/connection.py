@@ -24,7 +24,7 @@ from microd.gateways.api.limits import Limits
 from microd.gateways.api.outlet import Outlet
 from microd.gateways.api.replies import CONTINUE, Dated, error_reply
 from microd.gateways.api.request import Request
-from microd.kernel.errors import MicroError, TimedOut
+from microd.kernel.errors import BadGateway, MicroError, TimedOut, Unavailable
 
 NEVER = float("inf")
 
@@ -141,6 +141,7 @@ class HttpConnection(TwistedProtocol):
         """
         if request is not self._current:
             raise CancelledError
+        request.begun = True
         room = self._outlet.part(part)
         if room is not None:
             self._be_patient()
@@ -171,6 +172,29 @@ class HttpConnection(TwistedProtocol):
         elif current.endless:
             self._abandon()
             self._end()
+
+    def break_off(self) -> None:
+        """The drain is over: tell who still waits for an answer that there will be none."""
+        current = self._current
+        if self._ending:
+            return
+        if current is None:
+            if self._intake.reading is not None:
+                self._refuse(
+                    Unavailable("the daemon is stopping, and the request had not come: send it again")
+                )
+        elif current.begun:
+            # Only a connection that breaks tells that this was not all.
+            self.transport.abortConnection()
+        else:
+            gone = current.gone
+            current.keep_alive = False
+            error = BadGateway(
+                "the daemon is stopping, and could not wait for the answer: the outcome of the call is unknown"
+            )
+            current.answer(error_reply(current, error, self._house.dated))
+            if gone is not None:
+                gone()
 
     # The intake and the outlet call these.
 

@@ -66,12 +66,14 @@ class Request:
     """What a client asks.
 
     @ivar keep_alive: whether another request may follow on the connection.
+    @ivar begun: a part of the answer is on its way, and with it the status.
     @ivar endless: the answer goes on until somebody ends it, so that nobody need wait for its end.
     @ivar gone: called once if the client goes away before the answer is complete.
     """
 
     __slots__ = (
         *(
+            "begun",
             "body",
             "connection",
             "endless",
@@ -93,6 +95,7 @@ class Request:
         self.version = "1.1"
         self.body = b""
         self.keep_alive = True
+        self.begun = False
         self.endless = False
         self.refusal: MicroError | None = None
         self.gone: Callable[[], None] | None = None

@@ -17,6 +17,9 @@ from microd.gateways.api.limits import Limits
 from microd.gateways.api.replies import Dated
 from microd.gateways.api.request import Request
 
+#: Seconds which clients have, at the end of a drain, to take the news that there will be no answer.
+LAST_WORDS = 1.0
+
 
 @implementer(IProtocolNegotiationFactory)
 class HttpServer(ServerFactory):
@@ -28,6 +31,7 @@ class HttpServer(ServerFactory):
     """
 
     noisy = False
+    _late: IDelayedCall
 
     def __init__(self, ask: Callable[[Request], None], clock: IReactorTime, limits: Limits) -> None:
         self.ask = ask
@@ -67,19 +71,24 @@ class HttpServer(ServerFactory):
                 emptied.callback(None)
 
     async def drain(self, timeout: float) -> None:
-        """Let requests in flight be answered, for at most C{timeout} seconds; then close all connections."""
+        """Let requests in flight be answered, for at most C{timeout} seconds; then refuse the rest, and close all connections."""
         self.draining = True
         for connection in list(self._connections):
             connection.drain()
         if not self._connections:
             return
         self._emptied = Deferred()
-        late = self._clock.callLater(timeout, self._abort)
+        self._late = self._clock.callLater(timeout, self._break_off)
         await self._emptied
-        if late.active():
-            late.cancel()
+        self._late.cancel()
+
+    def _break_off(self) -> None:
+        self._late = self._clock.callLater(LAST_WORDS, self._abort)
+        for connection in list(self._connections):
+            connection.break_off()
 
     def _abort(self) -> None:
+        self._late = self._clock.callLater(LAST_WORDS, self._abort)
         for connection in list(self._connections):
             connection.transport.abortConnection()
 

@@ -9,6 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from microd.kernel.endpoint import Endpoint
+from microd.kernel.errors import MicroError
 from microd.testing.outcome import done
 from microd.wire import store_pb2 as pb
 
@@ -407,7 +408,58 @@ def test_drain_ends_the_endless(make: Any, ask: Ask) -> None:
 
 
 def test_drain_has_an_end(house: Any, ask: Ask) -> None:
-    """What is not answered in time is cut off."""
+    """Who has no answer when the drain ends is told that the outcome is unknown, and hung up on; the call is cancelled."""
+    slow = Held(house)
+    client = house.client()
+    client.send(ask("POST", "/slow", b"{}") * 2)
+    draining = Deferred.fromCoroutine(house.gateway.drain(5))
+    house.clock.pump([1.0] * 5)
+    (answer,) = client.received()
+    assert (answer.status, answer.headers["connection"]) == (502, "close")
+    told = MicroError.from_json(answer.body.decode())
+    assert told is not None
+    assert (told.code, told.id) == (502, "go.micro.api")
+    assert "the outcome of the call is unknown" in told.detail
+    assert client.transport.disconnecting
+    assert not client.transport.aborted
+    assert slow.cancelled == 1
+    assert len(slow.waiting) == 1
+    client.drop()
+    done(draining)
+
+
+def test_drain_refuses_half_a_request(house: Any, ask: Ask) -> None:
+    """A request that has not come when the drain ends is refused as not delivered."""
+    client = house.client()
+    client.send(ask("POST", "/slow", b"{}")[:-1])
+    draining = Deferred.fromCoroutine(house.gateway.drain(5))
+    house.clock.pump([1.0] * 5)
+    (answer,) = client.received()
+    assert (answer.status, answer.headers["connection"]) == (503, "close")
+    client.drop()
+    done(draining)
+
+
+def test_drain_cuts_off_what_has_begun(make: Any, ask: Ask) -> None:
+    """A stream that goes on when the drain ends is cut off, so that nobody takes it for all."""
+
+    async def count(request: Any, caller: Any) -> AsyncIterator[Any]:
+        yield pb.ReadResponse()
+        await Deferred()
+
+    house = make([Endpoint("/t.T/Call", pb.ReadRequest, pb.ReadResponse, count, server_streaming=True)])
+    client = house.client()
+    client.send(ask("POST", "/t", b"{}"))
+    draining = Deferred.fromCoroutine(house.gateway.drain(5))
+    house.clock.pump([1.0] * 5)
+    assert client.transport.aborted
+    assert not client.transport.value().endswith(b"0\r\n\r\n")
+    client.drop()
+    done(draining)
+
+
+def test_drain_does_not_wait_for_readers(house: Any, ask: Ask) -> None:
+    """Who does not hang up after that is cut off a second later."""
     Held(house)
     client = house.client()
     client.send(ask("POST", "/slow", b"{}"))
@@ -416,3 +468,4 @@ def test_drain_has_an_end(house: Any, ask: Ask) -> None:
     assert client.transport.aborted
     client.drop()
     done(draining)
+    assert not house.gateway.server._late.active()
