@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from twisted.internet.protocol import connectionDone
+from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from microd.txgrpc import replies
@@ -89,7 +90,11 @@ class ServerProtocol(Shell):
         self.flush()
         self._room = 0
         if connection.failed is not None and not self.closing:
-            self._log.info("{peer} was disconnected: {reason}", peer=self.peer, reason=connection.reason)
+            # Whoever scans ports need not fill the log: who never spoke HTTP/2 is no client that broke.
+            level = LogLevel.info if connection.settled else LogLevel.debug
+            self._log.emit(
+                level, "{peer} was disconnected: {reason}", peer=self.peer, reason=connection.reason
+            )
             self.close()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

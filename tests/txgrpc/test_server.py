@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.internet.testing import StringTransport
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from zope.interface import provider
 
 from microd.testing.outcome import StillWaitingError, done
@@ -386,6 +388,31 @@ def test_a_defect_is_logged_once_and_tells_nothing(tie: Any) -> None:
     assert error.code is StatusCode.UNKNOWN
     assert "secret" not in error.message
     assert len([event for event in events if "log_failure" in event]) == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "level"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: here\r\n\r\n", LogLevel.debug),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9), LogLevel.debug),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4" + bytes(5) + b"\0\0\1" + bytes(7), LogLevel.info),
+    ],
+)
+def test_who_speaks_no_http2_fills_no_log(clock: Clock, sent: bytes, level: LogLevel) -> None:
+    """A connection that never spoke HTTP/2 leaves a line for those who debug only; one that broke off is told to all."""
+    events: list[LogEvent] = []
+    observe = cast(ILogObserver, events.append)
+    globalLogPublisher.addObserver(observe)
+    protocol = GrpcServer({}, clock=clock).buildProtocol(IPv4Address("TCP", "192.0.2.1", 7))
+    transport = StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.1", 7))
+    try:
+        protocol.makeConnection(transport)
+        protocol.dataReceived(sent)
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    assert transport.disconnecting
+    told = [event["log_level"] for event in events if "was disconnected" in event.get("log_format", "")]
+    assert told == [level]
 
 
 def test_an_unreadable_request(tie: Any) -> None:
