@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -21,6 +21,7 @@ from microd.txgrpc import Method, RpcError, ServerCall
 
 Read = Callable[[bytes], Message]
 Show = Callable[[Message], bytes]
+AtOnce = Callable[[Any, Caller], bytes | None]
 
 
 class UnsupportedContentType(Internal):
@@ -57,20 +58,45 @@ class _Core:
         """The method which calls the endpoint."""
         match self._endpoint.client_streaming, self._endpoint.server_streaming:
             case False, False:
-                return Method("unary_unary", self._unary_unary, None, None)
+                return Method("unary_unary", self._unary_unary, None, None, plain=True)
             case False, True:
                 return Method("unary_stream", self._unary_stream, endless=self._endpoint.endless)
             case True, False:
                 return Method("stream_unary", self._stream_unary, None, None)
         return Method("stream_stream", self._stream_stream, None, None)
 
-    async def _unary_unary(self, body: bytes, call: ServerCall) -> bytes:
+    def _unary_unary(self, body: bytes, call: ServerCall) -> bytes | Coroutine[Any, Any, bytes]:
         try:
-            read, show = self._codec(call)
-            caller = self._admit(call)
-            return show(await self._handler(_read(read, body), caller))
+            known = call.head.kept
+            if known is None or not known.lasts():
+                known = self._let_in(call)
+            request = _read(known.read, body)
+            if known.at_once is not None:
+                reply: bytes | None = known.at_once(request, known.caller)
+                if reply is not None:
+                    return reply
+            return self._answer(request, known)
         except Exception as error:  # noqa: BLE001 - the edge
             raise self._refusal(error) from None
+
+    async def _answer(self, request: Message, known: _Known) -> bytes:
+        try:
+            return known.show(await self._handler(request, known.caller))
+        except Exception as error:  # noqa: BLE001 - the edge
+            raise self._refusal(error) from None
+
+    def _let_in(self, call: ServerCall) -> _Known:
+        """Check all that the headers say; where the same ones came before, remember the outcome."""
+        head = call.head
+        read, show = self._codec(call)
+        at_once = self._endpoint.at_once if show is _to_binary else None
+        known = _Known(self._admit(call), read, show, at_once, _once)
+        if head.kept is None:
+            head.kept = _SEEN
+        else:
+            known.lasts = self._gate.lasting(call.metadata)
+            head.kept = known
+        return known
 
     async def _unary_stream(self, body: bytes, call: ServerCall) -> AsyncIterator[bytes]:
         try:
@@ -127,13 +153,36 @@ class _Core:
         return rpc_error(Internal(f"{type(error).__name__}: {error}", self._endpoint.id))
 
 
+def _to_binary(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+class _Known:
+    """What the headers of a call said, as long as it C{lasts}."""
+
+    __slots__ = ("at_once", "caller", "lasts", "read", "show")
+
+    def __init__(
+        self, caller: Caller, read: Read, show: Show, at_once: AtOnce | None, lasts: Callable[[], bool]
+    ) -> None:
+        self.caller = caller
+        self.read = read
+        self.show = show
+        self.at_once = at_once
+        self.lasts = lasts
+
+
+def _once() -> bool:
+    return False
+
+
+#: In the place of a L{_Known}: such headers came once. Those of many clients never come again.
+_SEEN = _Known(Caller(), Message.FromString, _to_binary, None, _once)
+
+
 def plain_type(content_type: str) -> str:
     """A content type without its parameters, in lower case."""
     return content_type.partition(";")[0].strip().lower()
-
-
-def _to_binary(message: Message) -> bytes:
-    return message.SerializeToString()
 
 
 def _read(read: Read, body: bytes) -> Message:

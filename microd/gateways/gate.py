@@ -73,6 +73,10 @@ class Gate:
             return Caller(account, namespace, texts, peer, connection=connection)
         return Caller(account, namespace, texts, peer, on_disconnect, connection)
 
+    def lasting(self, headers: Headers) -> Callable[[], bool]:
+        """Whether it may be remembered how a call with these headers was just let in; ask before each use."""
+        return self._auth.lasting(_token_of(headers.get("authorization")))
+
     def check(
         self, headers: Headers, service: str, endpoint: str, *, core: bool = False
     ) -> tuple[Account | None, str]:
@@ -88,10 +92,8 @@ class Gate:
         return account, namespace
 
     def _account(self, authorization: object) -> Account | None:
-        if not authorization or not isinstance(authorization, str):
-            return None
-        token = authorization[7:] if authorization[:7] == "Bearer " else _token_in(authorization)
-        return self._auth.inspect_cached(token)
+        token = _token_of(authorization)
+        return None if token is None else self._auth.inspect_cached(token)
 
     def _namespace(self, account: Account | None, asked: object, core: bool) -> str:
         own = DEFAULT_NAMESPACE if account is None else account.issuer
@@ -114,6 +116,12 @@ class Gate:
 @lru_cache(maxsize=4096)
 def _core_resource(service: str, endpoint: str) -> Resource:
     return Resource("service", service, endpoint)
+
+
+def _token_of(authorization: object) -> str | None:
+    if not authorization or not isinstance(authorization, str):
+        return None
+    return authorization[7:] if authorization[:7] == "Bearer " else _token_in(authorization)
 
 
 def _token_in(authorization: str) -> str:

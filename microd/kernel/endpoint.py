@@ -22,6 +22,8 @@ class Endpoint:
 
     A handler raises L{microd.kernel.errors.MicroError}; the door fills in the id and turns it into a status.
 
+    @ivar at_once: C{at_once(request, caller)}, for a unary endpoint: a door which speaks protobuf may ask it first, and is
+        spared the waiting. It gives the reply's bytes, or None for whatever C{handler} is to be asked; it raises the same.
     @ivar endless: calls go on until somebody ends them; a daemon that stops does not wait for them.
     @ivar path: C{/package.Struct/Method}, the gRPC path.
     """
@@ -33,6 +35,7 @@ class Endpoint:
     client_streaming: bool = False
     server_streaming: bool = False
     endless: bool = False
+    at_once: Callable[..., bytes | None] | None = None
 
     @property
     def service(self) -> str:

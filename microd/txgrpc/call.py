@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextvars import ContextVar, copy_context
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -46,6 +47,7 @@ class ServerCall(Stream):
         not, where the client takes gzip. Set it before the first reply.
     @ivar was_compressed: whether the request, of several the one last read, came compressed.
     @ivar expires: the deadline in the clock's seconds; only where there is one.
+    @ivar head: the request's headers, the same for all calls of the connection that came with the same ones.
     """
 
     __slots__ = (
@@ -53,7 +55,6 @@ class ServerCall(Stream):
         "_begun",
         "_children",
         "_done",
-        "_head",
         "_headers_sent",
         "_inbox",
         "_initial",
@@ -67,6 +68,7 @@ class ServerCall(Stream):
         "_writer",
         "compress",
         "expires",
+        "head",
         "was_compressed",
     )
 
@@ -91,7 +93,7 @@ class ServerCall(Stream):
         self.state = self.unread = self.held = self.debt = self.credit = self.need = 0
         self.expected = -1
         self._protocol = protocol
-        self._head = head
+        self.head = head
         self._method = method
         self.outbox = self.last_block = self.partial = self._armed = self._request = self._running = None
         self._inbox = self._reader = self._writer = self._children = self.compress = None
@@ -105,22 +107,22 @@ class ServerCall(Stream):
     @property
     def path(self) -> str:
         """C{/package.Service/Method}, as the client sent it."""
-        return self._head.path
+        return self.head.path
 
     @property
     def metadata(self) -> Metadata:
         """What the client sent beside its messages."""
-        return self._head.metadata
+        return self.head.metadata
 
     @property
     def authority(self) -> str:
         """The host which the client meant to call."""
-        return self._head.authority
+        return self.head.authority
 
     @property
     def content_type(self) -> str:
         """As the client sent it, such as C{application/grpc+proto}; the answer has the same."""
-        return self._head.content_type
+        return self.head.content_type
 
     @property
     def peer(self) -> str:
@@ -130,7 +132,7 @@ class ServerCall(Stream):
     @property
     def deadline(self) -> float | None:
         """When the call must be over, in the clock's seconds; None without a limit."""
-        return None if self._head.timeout is None else self.expires
+        return None if self.head.timeout is None else self.expires
 
     @property
     def cancelled(self) -> bool:
@@ -139,7 +141,7 @@ class ServerCall(Stream):
 
     def time_remaining(self) -> float | None:
         """Seconds until the deadline, never negative; None without a limit."""
-        if self._head.timeout is None:
+        if self.head.timeout is None:
             return None
         return max(0.0, self.expires - self._protocol.clock.seconds())
 
@@ -164,12 +166,13 @@ class ServerCall(Stream):
                 self._initial = EMPTY
                 raise
 
-    def on_connection_lost(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have C{callback} called when the client's connection is gone, be it long after this call.
+    @property
+    def on_connection_lost(self) -> Callable[[Callable[[], None]], Callable[[], None]]:
+        """Has what it is given called when the client's connection is gone, be it long after this call.
 
-        @return: a function that withdraws this.
+        It returns a function that withdraws this.
         """
-        return self._protocol.on_lost(callback)
+        return self._protocol.on_lost
 
     def __aiter__(self) -> ServerCall:
         return self
@@ -215,10 +218,10 @@ class ServerCall(Stream):
 
     def opened(self) -> None:
         protocol = self._protocol
-        timeout = self._head.timeout
+        timeout = self.head.timeout
         if timeout is not None:
             self.expires = protocol.arrived + timeout
-        protocol.fresh.append(self)
+            protocol.fresh.append(self)
         if self._method.streams_in:
             self._inbox = deque()
             self._begin()
@@ -253,7 +256,7 @@ class ServerCall(Stream):
         """All that came with the headers has been taken in: begin, if that is still to be done, and arm the deadline."""
         if self._request is not None and not self._begun and not self._done:
             self._begin()
-        if not self._done and self._armed is None and self._head.timeout is not None:
+        if not self._done and self._armed is None and self.head.timeout is not None:
             self._armed = self._protocol.deadlines.add(self)
 
     def message_refused(self, code: int, text: str) -> None:
@@ -294,7 +297,7 @@ class ServerCall(Stream):
 
     def _begin(self) -> None:
         self._begun = True
-        head, method = self._head, self._method
+        head, method = self.head, self._method
         if head.timeout is not None and head.timeout <= 0:
             self._fail(StatusCode.DEADLINE_EXCEEDED, "the deadline had passed before the call came")
             return
@@ -307,16 +310,24 @@ class ServerCall(Stream):
                     return
                 self.was_compressed = type(self._request) is messages.Unpacked
                 request = self._read(self._request)
-            context = copy_context()
-            context.run(CURRENT.set, self)
             coroutine = method.handler(request, self)
-            if method.streams_out:
-                coroutine = self._stream(coroutine)
-            waiting = context.run(coroutine.send, None)
+            if method.plain and type(coroutine) is not CoroutineType:
+                running = False
+            else:
+                if method.streams_out:
+                    coroutine = self._stream(coroutine)
+                context = copy_context()
+                context.run(CURRENT.set, self)
+                waiting = context.run(coroutine.send, None)
+                running = True
         except StopIteration as stop:
             self._reply(stop.value)
+            return
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises is that call's answer
             self._raised(error)
+            return
+        if not running:
+            self._reply(coroutine)
         else:
             self._running = Running(coroutine, context, waiting, self._returned)
             if self._done:
@@ -388,11 +399,13 @@ class ServerCall(Stream):
         if self._done:
             return
         method = self._method
-        try:
-            trailers = replies.trailers(self._trailing)
-        except ValueError as error:
-            self._raised(error)
-            return
+        trailers = replies.TRAILERS_OK
+        if self._trailing is not EMPTY:
+            try:
+                trailers = replies.trailers(self._trailing)
+            except ValueError as error:
+                self._raised(error)
+                return
         if method.streams_out:
             if not self._headers_sent:
                 self._send_head()
@@ -415,7 +428,7 @@ class ServerCall(Stream):
             self.connection.send_trailers(self, trailers)
         else:
             self._done = True
-            head = self._head
+            head = self.head
             self.connection.send_unary(self, head.reply_block or replies.head_block(head), message, trailers)
         if self._armed is not None or self._children:
             self._finish()
@@ -434,12 +447,12 @@ class ServerCall(Stream):
     def _write_bytes(self, message: bytes) -> bool:
         if not self._headers_sent:
             self._send_head()
-        if self.compress and self._head.accepts_gzip:
+        if self.compress and self.head.accepts_gzip:
             return self.connection.send_data(self, messages.frame_compressed(message))
         return self.connection.send_message(self, message)
 
     def _send_head(self) -> None:
-        head = self._head
+        head = self.head
         block = head.reply_block or replies.head_block(head)
         if self.compress is not None and head.accepts_gzip:
             block += replies.GZIP
@@ -486,7 +499,7 @@ class ServerCall(Stream):
             self.connection.send_trailers(self, block)
         else:
             self._headers_sent = True
-            self.connection.send_headers(self, replies.head_block(self._head) + block, end=True)
+            self.connection.send_headers(self, replies.head_block(self.head) + block, end=True)
         self._finish()
 
     def _finish(self) -> None:

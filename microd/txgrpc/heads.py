@@ -94,6 +94,7 @@ class RequestHead:
     @ivar bad_timeout: C{grpc-timeout} could not be read.
     @ivar route: a place for what the server looked up for C{path}.
     @ivar reply_block: a place for the server's made header block.
+    @ivar kept: a place for what handlers worked out from these headers.
     """
 
     __slots__ = (
@@ -106,6 +107,7 @@ class RequestHead:
         "encoding",
         "fields",
         "http_status",
+        "kept",
         "path",
         "reply_block",
         "route",
@@ -118,6 +120,7 @@ class RequestHead:
         self.fields = fields
         self._metadata: metadata.Metadata | None = None
         self.route: Any = None
+        self.kept: Any = None
         self.reply_block = b""
         method = pseudo.get(b":method")
         self.http_status = 0 if method == b"POST" else 405

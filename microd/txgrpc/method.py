@@ -20,6 +20,8 @@ class Method:
     @ivar deserialize: makes a request of its bytes; None hands on the bytes.
     @ivar serialize: makes bytes of a reply; None: replies are bytes.
     @ivar endless: its calls go on until somebody ends them, as those of a watch do; a drain does so, with UNAVAILABLE.
+    @ivar plain: C{handler} (of one request and one reply) is no C{async def}: it returns the reply, or a coroutine for
+        what has to wait. Only that coroutine may make calls that depend on this one.
     """
 
     kind: Kind
@@ -27,12 +29,15 @@ class Method:
     deserialize: Deserialize = None
     serialize: Serialize = None
     endless: bool = False
+    plain: bool = False
     streams_in: bool = field(init=False)
     streams_out: bool = field(init=False)
 
     def __post_init__(self) -> None:
         if self.kind not in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
             raise ValueError(f"{self.kind!r} is not a kind of method")
+        if self.plain and self.kind != "unary_unary":
+            raise ValueError("only a handler of one request and one reply can be plain")
         object.__setattr__(self, "streams_in", self.kind.startswith("stream"))
         object.__setattr__(self, "streams_out", self.kind.endswith("stream"))
 

@@ -38,6 +38,10 @@ class Known:
         """Whose it is."""
         return self.tokens.get(token)
 
+    def lasting(self, token: str | None) -> Callable[[], bool]:
+        """Nothing lasts."""
+        return lambda: False
+
     def authorize(self, account: Account | None, namespace: str, resource: Resource) -> None:
         """May they?"""
         self.asked.append((account, namespace, resource))

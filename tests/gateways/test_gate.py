@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 
 import pytest
 
@@ -28,6 +29,10 @@ class Known:
     def inspect_cached(self, token: str) -> Account | None:
         """Whose it is."""
         return self.tokens.get(token)
+
+    def lasting(self, token: str | None) -> Callable[[], bool]:
+        """Nothing lasts."""
+        return lambda: False
 
     def authorize(self, account: Account | None, namespace: str, resource: Resource) -> None:
         """May they?"""

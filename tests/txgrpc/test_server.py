@@ -129,6 +129,47 @@ async def lambda_upper(request: str, call: ServerCall) -> str:
     return request.upper()
 
 
+def test_plain(tie: Any) -> None:
+    """A plain handler's reply is the answer, and its defect is that call's only."""
+
+    def halved(request: int, call: ServerCall) -> int:
+        if request % 2:
+            raise RpcError(StatusCode.INVALID_ARGUMENT, "odd")
+        return request // 2
+
+    method = Method("unary_unary", halved, int, lambda number: b"%d" % number, plain=True)
+    client = tie({PATH: method})
+    assert done(client.unary_unary(PATH)(b"8", timeout=5)) == b"4"
+    error = raised(client.unary_unary(PATH)(b"7"))
+    assert (error.code, error.message) == (StatusCode.INVALID_ARGUMENT, "odd")
+    assert raised(client.unary_unary(PATH)(b"x")).code == StatusCode.INTERNAL
+    assert done(client.unary_unary(PATH)(b"6")) == b"3"
+
+
+def test_plain_that_waits(tie: Any, clock: Clock) -> None:
+    """A plain handler may return a coroutine, which waits, and is cancelled when the call is over."""
+    hanging = Hanging()
+
+    def handler(request: bytes, call: ServerCall) -> Any:
+        return hanging(request, call)
+
+    method = Method("unary_unary", handler, plain=True)
+    client = tie({PATH: method})
+    answer = client.unary_unary(PATH)(b"")
+    hanging.waiting.callback(b"late")
+    assert done(answer) == b"late"
+    hanging.waiting = Deferred()
+    client.unary_unary(PATH)(b"", timeout=1).addErrback(lambda failure: None)
+    clock.advance(2)
+    assert hanging.ended == [CancelledError]
+
+
+def test_only_unary_is_plain() -> None:
+    """Streams are never plain."""
+    with pytest.raises(ValueError, match="plain"):
+        Method("unary_stream", count, plain=True)
+
+
 def test_a_method_of_no_kind() -> None:
     """A method is one of the four kinds."""
     with pytest.raises(ValueError, match="kind"):

@@ -110,7 +110,7 @@ class Relayed(ServerCall):
 
     def opened(self) -> None:
         protocol = self._protocol
-        timeout = self._head.timeout
+        timeout = self.head.timeout
         if timeout is not None:
             self.expires = protocol.arrived + timeout
         protocol.fresh.append(self)
@@ -233,7 +233,7 @@ class Relayed(ServerCall):
         """The node is done: so are we."""
         if self._done:
             return
-        request, block = self._head, trailers(head)
+        request, block = self.head, trailers(head)
         reply, self._only = self._only, None
         if type(reply) is bytes and len(block) < 256:
             self._done = True
@@ -277,7 +277,7 @@ class Relayed(ServerCall):
         self.connection.send_headers(self, self._head_block())
 
     def _head_block(self) -> bytes:
-        return replies.head_block(self._head) + self._extra
+        return replies.head_block(self.head) + self._extra
 
     # How the client takes it, and how the call ends.
 

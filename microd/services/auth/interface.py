@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from microd.kernel.caller import Account
@@ -39,7 +39,7 @@ class Hasher(Protocol):
 
 
 class Inspector(Protocol):
-    """What every door asks of auth. Neither question waits for anything."""
+    """What every door asks of auth. No question waits for anything."""
 
     def inspect_cached(self, token: str) -> Account | None:
         """Whose access token it is; None for one which is not, or no longer, good."""
@@ -49,6 +49,13 @@ class Inspector(Protocol):
 
         @raise Unauthorized: not without an account.
         @raise Forbidden: not with this one.
+        """
+
+    def lasting(self, token: str | None) -> Callable[[], bool]:
+        """How long what was just answered holds, about who shows C{token} (None: nobody) and what they may.
+
+        @return: what tells that, whenever it is asked: True while both questions have the same answers as now. False
+            for good once they might not, be it that the token ended or that anything was revoked or changed.
         """
 
 

@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from twisted.internet.defer import DeferredLock
@@ -61,6 +62,7 @@ class Auth(OrderedService):
         self._first = first
         self._remembered = Remembered()
         self._generations: dict[tuple[str, str], int] = {}
+        self._changes = 0
         self._turn = DeferredLock()
 
     async def _start(self) -> None:
@@ -82,6 +84,12 @@ class Auth(OrderedService):
             return None
         self._remembered.keep(token, claims)
         return claims.account
+
+    def lasting(self, token: str | None) -> Callable[[], bool]:
+        """How long what was just answered about this token holds: until it ends, or any account's tokens are void."""
+        changes, seconds = self._changes, self._clock.seconds
+        end = inf if token is None else self._remembered.end(token)
+        return lambda: self._changes == changes and seconds() < end
 
     async def inspect(self, token: str) -> Account:
         """Whose access token it is.
@@ -258,6 +266,7 @@ class Auth(OrderedService):
     def _void(self, namespace: str, id: str, generation: int) -> None:
         self._generations[namespace, id] = generation
         self._remembered.forget(namespace, id)
+        self._changes += 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,11 @@ class Remembered:
         self._known.move_to_end(token)
         return found[0]
 
+    def end(self, token: str) -> float:
+        """When a token ends, in Unix seconds; 0 for a token that is not known."""
+        found = self._known.get(token)
+        return 0.0 if found is None else found[1]
+
     def keep(self, token: str, claims: Claims) -> None:
         """Remember until it ends."""
         self._known[token] = (claims.account, claims.expires + SKEW)

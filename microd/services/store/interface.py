@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from microd.services.store.model import Drop, Put, Query, Record
+from microd.services.store.model import Drop, Kept, Put, Query, Record
 
 
 class IStore(Protocol):
@@ -20,6 +20,10 @@ class IStore(Protocol):
 
     async def read_one(self, database: str, table: str, key: str) -> Record | None:
         """The record under exactly this key; None where there is none."""
+
+    def glance(self, database: str, table: str, key: str) -> Kept | None:
+        """As C{read_one}, waiting for nothing; None says that C{read_one} is to be asked."""
+        return None
 
     async def read(self, database: str, table: str, query: Query) -> Sequence[Record]:
         """The records which the query chooses, as of one moment.

@@ -1,4 +1,4 @@
-"""What the store speaks of. All values are frozen."""
+"""What the store speaks of. All values are frozen, but for L{Kept}."""
 
 from __future__ import annotations
 
@@ -29,6 +29,19 @@ class Record(NamedTuple):
     value: bytes
     expiry: float | None = None
     metadata: Mapping[str, Field] = MappingProxyType({})
+
+
+class Kept:
+    """A record which a store remembers until somebody writes to its place.
+
+    @ivar shown: a place for what was made of it for those who ask.
+    """
+
+    __slots__ = ("record", "shown")
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.shown = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -331,3 +331,40 @@ def test_odd_claims(scene: Any, change: dict[str, object]) -> None:
     claims = {"type": "user", "exp": 1_900_000_000, "iss": "micro", "sub": "x"} | change
     token = jwt.encode({"alg": "RS256"}, claims, RSAKey.import_key(private_pem(scene.key)))
     assert Mint(scene.key).read(token, 0) is None
+
+
+@pytest.mark.parametrize("how", ["delete", "revoke", "change_secret"])
+def test_lasts_until_void(scene: Any, how: str) -> None:
+    """What was answered about a token holds until its account is deleted, revoked, or has another secret."""
+    scene.enrol("ada")
+    token = scene.token(id="ada", secret="s3cret").access
+    assert scene.auth.inspect_cached(token).id == "ada"
+    lasts = scene.auth.lasting(token)
+    assert lasts()
+    match how:
+        case "delete":
+            scene.now(scene.auth.delete("micro", "ada", scene.admin))
+        case "revoke":
+            scene.now(scene.auth.revoke("micro", "ada"))
+        case _:
+            scene.now(scene.auth.change_secret("micro", "ada", "s3cret", "0ther", scene.admin))
+    assert not lasts()
+    assert scene.auth.inspect_cached(token) is None
+
+
+def test_lasts_until_the_end(scene: Any) -> None:
+    """What was answered about a token holds for exactly as long as the token is good."""
+    token = scene.token(id="admin", secret="first-secret", lifetime=60).access
+    scene.auth.inspect_cached(token)
+    lasts = scene.auth.lasting(token)
+    for _ in range(200):
+        assert lasts() == (scene.auth.inspect_cached(token) is not None)
+        scene.clock.advance(1)
+    assert not lasts()
+
+
+def test_bad_tokens_do_not_last(scene: Any) -> None:
+    """Nothing is promised about a token which was not found to be good; that nobody is nobody holds."""
+    assert scene.auth.inspect_cached("a.b.c") is None
+    assert not scene.auth.lasting("a.b.c")()
+    assert scene.auth.lasting(None)()

@@ -11,7 +11,9 @@ def test_keeps() -> None:
     """A record is remembered until it is forgotten."""
     memory = Recent()
     memory.keep(("d", "t", "k"), Record("k", b"v"))
-    assert memory.get(("d", "t", "k")) == Record("k", b"v")
+    kept = memory.get(("d", "t", "k"))
+    assert kept is not None
+    assert kept.record == Record("k", b"v")
     memory.forget(("d", "t", "k"))
     memory.forget(("d", "t", "k"))
     assert memory.get(("d", "t", "k")) is None

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock
 
 from microd.kernel.caller import Account, Caller
 from microd.kernel.errors import BadRequest, Forbidden, NotFound, Unauthorized
 from microd.services.store import rpc
 from microd.services.store.backends.memory import MemoryStore
+from microd.services.store.backends.sqlite import SqliteStore
+from microd.services.store.backends.worker import IWorker
 from microd.testing.outcome import done
 from microd.wire import store_pb2 as pb
 
@@ -193,3 +199,116 @@ def test_databases_are_the_platforms(wire: Wire) -> None:
     """Only the platform's admins and services see which databases there are."""
     with pytest.raises(Forbidden):
         wire.ask("Databases", pb.DatabasesRequest(), OWN_SERVICE)
+
+
+class AtOnce:
+    """A store in a file, read at once wherever it can be.
+
+    @ivar time: of the store and its answers, in Unix seconds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        clock = Clock()
+        self.time = 1000.0
+        self.store = SqliteStore(path, clock, workers=lambda reactor, name: Here(), now=lambda: self.time)
+        self.store.startService()
+        self.clock = clock
+        self.endpoints = {each.name: each for each in rpc.endpoints(self.store, now=lambda: self.time)}
+
+    def change(self, name: str, request: Any) -> None:
+        """Write or delete."""
+        outcome = Deferred.fromCoroutine(self.endpoints["Store." + name].handler(request, ADMIN))
+        self.clock.advance(0.1)
+        done(outcome)
+
+    def read(self, key: str, caller: Caller = ADMIN, **options: Any) -> pb.Record | None:
+        """What can be said at once, which is what the handler says."""
+        request = pb.ReadRequest(key=key, options=pb.ReadOptions(**options) if options else None)
+        endpoint = self.endpoints["Store.Read"]
+        assert endpoint.at_once is not None
+        found = endpoint.at_once(request, caller)
+        if found is None:
+            return None
+        reply = pb.ReadResponse.FromString(found)
+        assert reply == done(endpoint.handler(request, caller))
+        (record,) = reply.records
+        return record
+
+
+class Here(IWorker):
+    """A worker that does what it is asked at once."""
+
+    def start(self) -> None:
+        pass
+
+    def run(self, function: Any, *arguments: Any) -> Deferred[Any]:
+        return maybeDeferred(function, *arguments)
+
+    def stop(self) -> None:
+        pass
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Iterator[AtOnce]:
+    """A store in a file."""
+    made = AtOnce(tmp_path / "store.db")
+    yield made
+    done(made.store.stopService())
+
+
+def test_a_write_is_read_at_once(quick: AtOnce) -> None:
+    """Each read tells what was written last, and nothing that was deleted, however often it was read before."""
+    for value in (b"a", b"b", b""):
+        quick.change("Write", pb.WriteRequest(record=pb.Record(key="k", value=value)))
+        for _ in range(3):
+            assert quick.read("k") == pb.Record(key="k", value=value)
+    quick.change("Delete", pb.DeleteRequest(key="k"))
+    assert quick.read("k") is None
+
+
+def test_expiry_at_once(quick: AtOnce) -> None:
+    """The seconds that are left are right with each read, and then there is nothing to be read."""
+    quick.change("Write", pb.WriteRequest(record=pb.Record(key="k", value=b"v", expiry=60)))
+    for left in (60, 50, 40):
+        found = quick.read("k")
+        assert found is not None
+        assert found.expiry == left
+        quick.time += 10
+    quick.time += 40
+    assert quick.read("k") is None
+
+
+def test_metadata_at_once(quick: AtOnce) -> None:
+    """A record with metadata, and one too large to be remembered, are read whole."""
+    record = pb.Record(key="k", value=b"v" * 100_000)
+    record.metadata["a"].type = "int"
+    record.metadata["a"].value = "7"
+    quick.change("Write", pb.WriteRequest(record=record))
+    assert [quick.read("k"), quick.read("k")] == [record, record]
+
+
+def test_places_at_once(quick: AtOnce) -> None:
+    """The same key elsewhere is another record; a prefix or a suffix is not answered at once."""
+    for table in ("one", "two"):
+        request = pb.WriteRequest(
+            record=pb.Record(key="k", value=table.encode()), options=pb.WriteOptions(table=table)
+        )
+        quick.change("Write", request)
+    for table in ("one", "two", "one"):
+        found = quick.read("k", table=table)
+        assert found is not None
+        assert found.value == table.encode()
+    assert quick.read("k", table="three") is None
+    assert quick.read("k", table="one", prefix=True) is None
+    assert quick.read("k", table="one", suffix=True) is None
+
+
+def test_access_at_once(quick: AtOnce) -> None:
+    """Who may not read a record is told nothing, however often others have read it."""
+    quick.change("Write", pb.WriteRequest(record=pb.Record(key="k", value=b"v")))
+    assert quick.read("k") is not None
+    for caller, error in ((NOBODY, Unauthorized), (MEMBER, Forbidden), (OWN_SERVICE, Forbidden)):
+        with pytest.raises(error):
+            quick.read("k", caller)
+    with pytest.raises(BadRequest):
+        quick.read("")

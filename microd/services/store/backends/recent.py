@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from microd.services.store.model import Record
+from microd.services.store.model import Kept, Record
 
-#: Bytes of values kept altogether, and of a single one.
+#: Bytes of values kept altogether, with what is shown of them, and of a single value.
 MOST, LARGEST = 32 << 20, 64 << 10
 #: What a record costs besides its value, roughly.
-_OVERHEAD = 500
+_OVERHEAD = 600
 
 Place = tuple[str, str, str]
 
@@ -18,22 +18,28 @@ class Recent:
     __slots__ = ("_records", "_size", "get")
 
     def __init__(self) -> None:
-        self._records: dict[Place, Record] = {}
+        self._records: dict[Place, Kept] = {}
         self._size = 0
         #: The record at a place, or None where it is not remembered.
         self.get = self._records.get
 
-    def keep(self, place: Place, record: Record) -> None:
-        """Remember a record that was just read."""
+    def keep(self, place: Place, record: Record) -> Kept:
+        """Remember a record that was just read, unless it is large."""
+        kept = Kept(record)
         if len(record.value) > LARGEST or record.metadata or place in self._records:
-            return
-        self._records[place] = record
-        self._size += len(record.value) + _OVERHEAD
+            return kept
+        self._records[place] = kept
+        self._size += _cost(record)
         while self._size > MOST:
             self.forget(next(iter(self._records)))
+        return kept
 
     def forget(self, place: Place) -> None:
         """Remember it no longer."""
-        record = self._records.pop(place, None)
-        if record is not None:
-            self._size -= len(record.value) + _OVERHEAD
+        kept = self._records.pop(place, None)
+        if kept is not None:
+            self._size -= _cost(kept.record)
+
+
+def _cost(record: Record) -> int:
+    return 2 * len(record.value) + _OVERHEAD

@@ -26,7 +26,7 @@ from microd.services.store.backends.recent import Recent
 from microd.services.store.backends.sqlite_log import Log, PointReader
 from microd.services.store.backends.worker import IWorker, Thread
 from microd.services.store.interface import IStore
-from microd.services.store.model import Drop, Limits, Put, Query, Record
+from microd.services.store.model import Drop, Kept, Limits, Put, Query, Record
 
 #: Seconds between two looks for expired records, and how many are cleared away in one transaction.
 SWEEP_EVERY = 10.0
@@ -99,11 +99,15 @@ class SqliteStore(Service, IStore):
             connection.close()
 
     async def read_one(self, database: str, table: str, key: str) -> Record | None:
+        kept = self.glance(database, table, key)
+        return None if kept is None else kept.record
+
+    def glance(self, database: str, table: str, key: str) -> Kept | None:
         if self._point is None:
             raise Unavailable("the store is not running")
         place = (database, table, key)
-        record = self._recent.get(place)
-        if record is None:
+        kept = self._recent.get(place)
+        if kept is None:
             rules.check_place(database, table)
             rules.check_key(key, self._limits)
             try:
@@ -112,11 +116,11 @@ class SqliteStore(Service, IStore):
                 raise Internal(f"the store could not read: {error}") from error
             if row is None:
                 return None
-            record = file.record_from(key, *row)
-            self._recent.keep(place, record)
-        if record.expiry is not None and record.expiry <= self._now():
+            kept = self._recent.keep(place, file.record_from(key, *row))
+        expiry = kept.record.expiry
+        if expiry is not None and expiry <= self._now():
             return None
-        return record
+        return kept
 
     async def read(self, database: str, table: str, query: Query) -> Sequence[Record]:
         rules.check_place(database, table)
