@@ -172,7 +172,8 @@ class Client:
         made = headers(namespace or self._namespace, await self._token(), _trace(), metadata)
         if not isinstance(request, AsyncIterable):
             wanted = outgoing(service, endpoint, type(request), reply)
-            return await self._unary(wanted, request, made, timeout or _default_timeout(), False)
+            limit = _default_timeout() if timeout is None else timeout
+            return await self._unary(wanted, request, made, limit, False)
         wanted = outgoing(service, endpoint, None, reply)
         call = self._channel.stream_unary(wanted.path, wanted.dump, None)
         try:

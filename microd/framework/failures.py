@@ -75,7 +75,7 @@ def micro_error(problem: RpcError) -> MicroError:
     sent = MicroError.from_json(problem.message)
     if sent is not None:
         return sent
-    if problem.undelivered:
+    if problem.undelivered and problem.code is not StatusCode.DEADLINE_EXCEEDED:
         return Unavailable(problem.message or "nothing took the call", CLIENT)
     if problem.answered or problem.code in (StatusCode.DEADLINE_EXCEEDED, StatusCode.CANCELLED):
         kind = _BY_STATUS.get(problem.code, BadGateway)

@@ -24,10 +24,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from microd.txgrpc import requests
-from microd.txgrpc.blockingcall import BlockingCall, Deserialize, Serialize, framed
+from microd.txgrpc.blockingcall import BlockingCall, Deserialize, Serialize, framed, too_late
 from microd.txgrpc.limits import DEFAULT, Limits
 from microd.txgrpc.sockets import Target, Wire
 from microd.txgrpc.status import MetadataLike, RpcError, StatusCode
+from microd.txgrpc.timeouts import FOREVER
 
 __all__ = ["BlockingCall", "BlockingChannel"]
 
@@ -153,6 +154,11 @@ class _Callable:
     ) -> BlockingCall:
         """Open a call: with its one request, or, if that is not the C{whole}, with none yet."""
         channel = self._channel
+        if timeout is not None:
+            if not timeout > 0:
+                raise too_late(delivered=False)
+            if timeout >= FOREVER:
+                timeout = None
         expires = None if timeout is None else time.monotonic() + timeout
         block = requests.block(
             channel.scheme, channel.authority, self._path, metadata, content_type, compress=compress
@@ -194,7 +200,7 @@ class UnaryUnary(_Callable):
         compress: bool = False,
         content_type: str | None = None,
     ) -> Any:
-        """Call and wait; the timeout is in seconds."""
+        """Call and wait; the timeout is in seconds, and without any left nothing is sent."""
         return _only(self._begin(request, True, timeout, metadata, compress, content_type))
 
 

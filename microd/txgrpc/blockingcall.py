@@ -113,7 +113,7 @@ class BlockingCall(Stream):
             left = expires - time.monotonic()
             if left <= 0:
                 self._over = True
-                self._error = _too_late(delivered=False)
+                self._error = too_late(delivered=False)
                 return
             block += requests.timeout(left)
         self.connection.open(self, block, first, end=whole)
@@ -126,7 +126,7 @@ class BlockingCall(Stream):
     def wait(self) -> None:
         """Wait for anything to happen to this call, but not past its deadline."""
         if self._expires is not None and time.monotonic() >= self._expires:
-            self._end(_too_late(delivered=None))
+            self._end(too_late(delivered=None))
             self._wire.push()
         else:
             self._wire.exchange(self._expires)
@@ -247,7 +247,8 @@ class BlockingCall(Stream):
         self.cancel()
 
 
-def _too_late(*, delivered: bool | None) -> RpcError:
+def too_late(*, delivered: bool | None) -> RpcError:
+    """There is no time left."""
     return RpcError(StatusCode.DEADLINE_EXCEEDED, "the deadline has passed", delivered=delivered)
 
 

@@ -32,6 +32,7 @@ from microd.txgrpc.clientprotocol import ClientFactory, ClientProtocol
 from microd.txgrpc.connection import Http2Connection
 from microd.txgrpc.deadlines import Deadlines
 from microd.txgrpc.limits import DEFAULT, Keepalive, Limits
+from microd.txgrpc.timeouts import FOREVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +154,11 @@ class Channel:
             if timeout <= 0:
                 call.expired()
                 return
-            call.expires = self.clock.seconds() + timeout
-            call.timed = self.deadlines.add(call)
+            if timeout < FOREVER:
+                call.expires = self.clock.seconds() + timeout
+                call.timed = self.deadlines.add(call)
+            else:
+                timeout = None
         protocol = self._ready
         if protocol is not None and not self._waiting and protocol.connection.can_open:
             self._open(call, protocol, timeout)

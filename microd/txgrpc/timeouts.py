@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: Seconds from which on a limit is none: thirty years, more than what clocks and sockets take.
+FOREVER = 1e9
+
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 

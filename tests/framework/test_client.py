@@ -11,7 +11,17 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from microd.framework import BadGateway, BadRequest, NotFound, Record, Service, Unavailable
+from microd.framework import (
+    BadGateway,
+    BadRequest,
+    BlockingClient,
+    NotFound,
+    Record,
+    Service,
+    TimedOut,
+    Unavailable,
+)
+from microd.framework.identity import Token
 from microd.testing.outcome import done
 from microd.testing.services import ServiceTester
 
@@ -80,6 +90,21 @@ def test_other_reply(tester: ServiceTester) -> None:
     """An answer which is not the expected message is told as the other side's fault."""
     with pytest.raises(BadGateway, match=r"echo\.Echo\.Same answered what is not a Timed"):
         run(tester.client.call("echo", "Echo.Same", Text("a"), Timed))
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0])
+def test_no_time_at_all(tester: ServiceTester, timeout: float) -> None:
+    """With no time given a call is a 408, and is not made; so it is with the client that blocks."""
+    before = len(tester.daemon.calls)
+    run(tester.client.call("echo", "Echo.Same", Text(), Text))
+    with pytest.raises(TimedOut):
+        run(tester.client.call("echo", "Echo.Same", Text(), Text, timeout=timeout))
+    assert [call[0] for call in tester.daemon.calls[before:]].count("/echo.Echo/Same") == 1
+    environ = {"MICRO_PROXY": "127.0.0.1:1"}
+    with BlockingClient(environ=environ, credentials=("a", "s")) as client:
+        client._token = Token("a", "r", float("inf"))
+        with pytest.raises(TimedOut):
+            client.call("echo", "Echo.Same", timeout=timeout)
 
 
 def test_headers(tester: ServiceTester) -> None:

@@ -282,6 +282,24 @@ async def test_deadline(using: With[None], asleep: Asleep) -> None:
     await asleep.cancelled
 
 
+@pytest.mark.parametrize("timeout", [0, 0.0, -1.0, float("-inf"), float("nan")])
+def test_no_time_at_all(timeout: float) -> None:
+    """With no time given nothing is sent, and nobody connected to."""
+    with BlockingChannel("127.0.0.1:1") as channel:
+        for method in (channel.unary_unary("/t.T/Echo"), channel.unary_stream("/t.T/Count")):
+            with pytest.raises(RpcError) as caught:
+                method(b"", timeout=timeout)
+            assert caught.value.code is StatusCode.DEADLINE_EXCEEDED
+            assert caught.value.undelivered
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("timeout", [float("inf"), 1e300])
+async def test_all_the_time_in_the_world(using: With[bytes], timeout: float) -> None:
+    """A limit that no clock can hold is none."""
+    assert await using(lambda channel: channel.unary_unary("/t.T/Echo")(b"a", timeout=timeout)) == b"a"
+
+
 @pytest_twisted.ensureDeferred
 async def test_deadline_that_has_passed(using: With[None]) -> None:
     """With no time left nothing is sent."""

@@ -325,6 +325,12 @@ def test_nothing_for_the_garbage_collector(endpoint: MemoryEndpoint, clock: Cloc
         gc.enable()
 
 
+def test_all_the_time_in_the_world(endpoint: MemoryEndpoint, clock: Clock) -> None:
+    """A limit that no clock can hold is none."""
+    call = Channel(endpoint, clock).unary_unary(PATH)
+    assert done(call(b"a", timeout=float("inf"))) == done(call(b"a", timeout=1e300)) == done(call(b"a"))
+
+
 def test_a_deadline_while_waiting(clock: Clock) -> None:
     """A call whose time runs out before it was sent is undelivered."""
     server = GrpcServer({PATH: unary_unary(never)}, clock=clock, limits=Limits(max_streams=1))
