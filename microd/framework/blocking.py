@@ -88,11 +88,12 @@ class BlockingClient:
 
     def close(self) -> None:
         """Hang up, in every thread."""
-        self._mine = threading.local()
+        # The threads' own references go last: with them would go the channels, still open.
         for channel in (self._given, *self._opened):
             if channel is not None:
                 channel.close()
         self._opened.clear()
+        self._mine = threading.local()
 
     def call(
         self,
