@@ -9,7 +9,7 @@ import httptools
 
 from microd.gateways.api.limits import Limits
 from microd.gateways.api.request import NO_HEAD, Answering, Head, Header, Request
-from microd.kernel.errors import BadRequest, MicroError, TooLarge, Unavailable
+from microd.kernel.errors import BadRequest, MicroError, TooLarge, Unavailable, Unimplemented
 
 
 class HeadTooLarge(MicroError):
@@ -130,6 +130,9 @@ class Intake:
         request.version = parser.get_http_version()
         self.size, self._overhead, self.in_body = 0, 0, True
         self.began = self._ledger.now
+        if head.coding is not None and head.coding != b"chunked":
+            # RFC 9112 6.1; passed on as it is, the body would be noise to the service.
+            raise Unimplemented("no Transfer-Encoding but chunked is understood here")
         if request.version == "1.1":
             if head.hosts != 1:
                 raise BadRequest("there must be one Host header")

@@ -34,15 +34,18 @@ class Head:
     """The headers of a request; the requests of a connection share one as long as they send the same.
 
     @ivar headers: names in lower case, in the order of their coming, without C{Content-Length}.
+    @ivar coding: what C{Transfer-Encoding} says, in lower case; None without it.
     @ivar notes: what the server's user makes of them, once.
     """
 
-    __slots__ = ("_raw", "expected", "headers", "hosts", "notes", "origin")
+    __slots__ = ("_raw", "coding", "expected", "headers", "hosts", "notes", "origin")
 
     def __init__(self, raw: list[Header]) -> None:
         self._raw = raw
         self.headers = [(name.lower(), value) for name, value in raw]
         self.hosts = sum(name == b"host" for name, _ in self.headers)
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        self.coding = b",".join(codings) if codings else None
         self.expected = self.get(b"expect")
         self.origin = self.get(b"origin")
         self.notes: Any = None

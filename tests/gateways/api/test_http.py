@@ -139,6 +139,13 @@ def test_continue_waits_its_turn(house: Any, ask: Ask) -> None:
     assert [answer.status for answer in client.received()] == [200, 100]
 
 
+def test_chunked_in_capitals(house: Any) -> None:
+    """The name of a coding may be written in any case."""
+    client = house.client()
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n0\r\n\r\n")
+    assert [answer.status for answer in client.received()] == [200]
+
+
 def test_no_leave_for_too_much(tight: Any, ask: Ask) -> None:
     """A body announced as too large is refused before it is sent."""
     client = tight.client()
@@ -173,6 +180,11 @@ def test_other_expectation(house: Any, ask: Ask) -> None:
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 501),
+        (
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            501,
+        ),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\x00b\r\n\r\n", 400),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
