@@ -9,6 +9,7 @@ from microd.kernel.access import require_admin, require_member
 from microd.kernel.caller import DEFAULT_NAMESPACE, Caller
 from microd.kernel.endpoint import Endpoint as Rpc
 from microd.kernel.errors import Forbidden, NotFound, Unauthorized
+from microd.kernel.names import require_name
 from microd.services.registry.interface import IRegistry
 from microd.services.registry.model import EVERYWHERE, Endpoint, Node, Service, Value
 from microd.wire import registry_pb2 as pb
@@ -77,7 +78,7 @@ class RegistryWire:
             watch.close()
 
     def _writable(self, request: pb.Service, caller: Caller) -> str:
-        namespace = request.options.domain or DEFAULT_NAMESPACE
+        namespace = require_name("the namespace", request.options.domain or DEFAULT_NAMESPACE)
         require_admin(caller, namespace)
         if namespace == DEFAULT_NAMESPACE and request.name in self._reserved:
             raise Forbidden(f"the name {request.name} belongs to the platform")
@@ -97,10 +98,13 @@ class RegistryWire:
 
 
 def _readable(domain: str, caller: Caller) -> str:
-    """The namespace which the caller may read; C{*} only for those who administer the platform."""
+    """The namespace which the caller may read; C{*} only for those who administer the platform.
+
+    @raise BadRequest: there can be no such namespace.
+    """
     namespace = domain or DEFAULT_NAMESPACE
     if namespace != EVERYWHERE:
-        require_member(caller, namespace)
+        require_member(caller, require_name("the namespace", namespace))
         return namespace
     account = caller.account
     if account is None:

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from microd.kernel.caller import PLATFORM, Account, Caller
-from microd.kernel.errors import Forbidden, NotFound, Unauthorized
+from microd.kernel.errors import BadRequest, Forbidden, NotFound, Unauthorized
 from microd.services.registry import rpc
 from microd.services.registry.service import Registry
 from microd.testing.outcome import done
@@ -65,6 +65,23 @@ def test_paths(wire: Wire) -> None:
         "Registry.Watch",
     }
     assert wire.endpoints["Registry.Watch"].path == "/registry.Registry/Watch"
+
+
+@pytest.mark.parametrize("domain", ["../x", "a/b", "x" * 5000, "\u00e4", " "])
+def test_no_such_namespace(wire: Wire, domain: str) -> None:
+    """What can be no namespace is refused in a sentence, to an admin too, rather than found empty."""
+    options = pb.Options(domain=domain)
+    for name, request in (
+        ("Registry.GetService", pb.GetRequest(service="greeter", options=options)),
+        ("Registry.ListServices", pb.ListRequest(options=options)),
+        ("Registry.Register", greeter(domain)),
+        ("Registry.Deregister", greeter(domain)),
+    ):
+        with pytest.raises(BadRequest, match=r"^the namespace (may hold|is longer than)"):
+            wire.ask(name, request)
+    watching = wire.endpoints["Registry.Watch"].handler(pb.WatchRequest(options=options), ADMIN)
+    with pytest.raises(BadRequest, match=r"^the namespace"):
+        done(Deferred.fromCoroutine(anext(watching)))
 
 
 def test_round_trip(wire: Wire) -> None:
