@@ -8,6 +8,10 @@ from typing import Protocol
 from microd.services.store.model import Drop, Kept, Put, Query, Record
 
 
+class MustWait(Exception):
+    """It cannot be said at once."""
+
+
 class IStore(Protocol):
     """Keeps records under (database, table, key).
 
@@ -22,8 +26,11 @@ class IStore(Protocol):
         """The record under exactly this key; None where there is none."""
 
     def glance(self, database: str, table: str, key: str) -> Kept | None:
-        """As C{read_one}, waiting for nothing; None says that C{read_one} is to be asked."""
-        return None
+        """As C{read_one}, waiting for nothing.
+
+        @raise MustWait: C{read_one} is to be asked.
+        """
+        raise MustWait
 
     async def read(self, database: str, table: str, query: Query) -> Sequence[Record]:
         """The records which the query chooses, as of one moment.

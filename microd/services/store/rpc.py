@@ -9,7 +9,7 @@ from microd.kernel.access import require_admin
 from microd.kernel.caller import DEFAULT_NAMESPACE, Caller
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import BadRequest, NotFound
-from microd.services.store.interface import IStore
+from microd.services.store.interface import IStore, MustWait
 from microd.services.store.model import Field, Query, Record
 from microd.wire import store_pb2 as pb
 
@@ -76,9 +76,12 @@ class StoreWire:
             if options.prefix or options.suffix:
                 return None
             database, table = options.database, options.table
-        kept = self._store.glance(*_place(database, table, caller), request.key)
-        if kept is None:
+        try:
+            kept = self._store.glance(*_place(database, table, caller), request.key)
+        except MustWait:
             return None
+        if kept is None:
+            raise NotFound("not found")
         shown = kept.shown
         if not shown:
             reply = pb.ReadResponse()

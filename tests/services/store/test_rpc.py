@@ -263,7 +263,8 @@ def test_a_write_is_read_at_once(quick: AtOnce) -> None:
         for _ in range(3):
             assert quick.read("k") == pb.Record(key="k", value=value)
     quick.change("Delete", pb.DeleteRequest(key="k"))
-    assert quick.read("k") is None
+    with pytest.raises(NotFound, match=r"^not found$"):
+        quick.read("k")
 
 
 def test_expiry_at_once(quick: AtOnce) -> None:
@@ -275,7 +276,8 @@ def test_expiry_at_once(quick: AtOnce) -> None:
         assert found.expiry == left
         quick.time += 10
     quick.time += 40
-    assert quick.read("k") is None
+    with pytest.raises(NotFound):
+        quick.read("k")
 
 
 def test_metadata_at_once(quick: AtOnce) -> None:
@@ -298,9 +300,18 @@ def test_places_at_once(quick: AtOnce) -> None:
         found = quick.read("k", table=table)
         assert found is not None
         assert found.value == table.encode()
-    assert quick.read("k", table="three") is None
+    with pytest.raises(NotFound):
+        quick.read("k", table="three")
     assert quick.read("k", table="one", prefix=True) is None
     assert quick.read("k", table="one", suffix=True) is None
+
+
+def test_some_stores_must_wait(wire: Wire) -> None:
+    """Where the store cannot say it at once, nobody says that there is nothing."""
+    wire.put("k")
+    endpoint = wire.endpoints["Store.Read"]
+    assert endpoint.at_once is not None
+    assert endpoint.at_once(pb.ReadRequest(key="k"), ADMIN) is None
 
 
 def test_access_at_once(quick: AtOnce) -> None:
