@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import os
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -23,6 +24,11 @@ from twisted.python.threadpool import ThreadPool
 from microd.kernel.errors import Unavailable
 
 T = TypeVar("T")
+#: Characters from which on a secret is too long to be found by trying, as those are which programs make; and how many of
+#: those found right are known again.
+LONG = 32
+_MOST_KNOWN = 256
+
 #: Runs a function where it may take its time.
 Elsewhere = Callable[[Callable[[], bytes]], Awaitable[bytes]]
 
@@ -70,6 +76,10 @@ def read(text: str) -> tuple[Cost, bytes, bytes]:
 class ScryptHasher:
     """Hashes secrets with scrypt; L{microd.services.auth.interface.Hasher}.
 
+    What makes trying slow makes a service's start slow too: one that gets an account of its own would wait for three
+    hashes. So a long secret that was just hashed, or found right, is known again without another: by a keyed digest,
+    in memory only. For one that somebody chose to remember nothing of the sort is kept.
+
     @ivar waiting: how many wait for their turn, or have it.
     """
 
@@ -80,16 +90,36 @@ class ScryptHasher:
         self._elsewhere = elsewhere
         self._cost = cost
         self.waiting = 0
+        self._key = os.urandom(32)
+        self._known: OrderedDict[str, bytes] = OrderedDict()
 
     async def hash(self, secret: str) -> str:
         """Hash a secret with new salt."""
         cost, salt = self._cost, os.urandom(16)
-        return written(cost, salt, await self._run(secret, salt, cost))
+        hashed = written(cost, salt, await self._run(secret, salt, cost))
+        self._know(secret, hashed)
+        return hashed
 
     async def matches(self, secret: str, hashed: str) -> bool:
         """Compare in constant time."""
+        known = self._known.get(hashed)
+        if known is not None and hmac.compare_digest(self._digest(secret), known):
+            self._known.move_to_end(hashed)
+            return True
         cost, salt, expected = read(hashed)
-        return hmac.compare_digest(await self._run(secret, salt, cost), expected)
+        right = hmac.compare_digest(await self._run(secret, salt, cost), expected)
+        if right:
+            self._know(secret, hashed)
+        return right
+
+    def _know(self, secret: str, hashed: str) -> None:
+        if len(secret) >= LONG:
+            self._known[hashed] = self._digest(secret)
+            if len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
+
+    def _digest(self, secret: str) -> bytes:
+        return hashlib.blake2b(secret.encode("utf-8", "surrogatepass"), key=self._key).digest()
 
     async def _run(self, secret: str, salt: bytes, cost: Cost) -> bytes:
         if self.waiting >= self.most_waiting:

@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThread
 
 from microd.kernel.errors import Unavailable
 from microd.services.auth.embedded import embedded_auth
-from microd.services.auth.scrypt import Cost, HashingThreads, ScryptHasher, read, scrypt
+from microd.services.auth.scrypt import LONG, Cost, HashingThreads, ScryptHasher, read, scrypt
 
 CHEAP = Cost(n=2, r=1, p=1)
 
@@ -53,6 +53,55 @@ def test_old_parameters(scene: Any) -> None:
 
     old = scene.now(ScryptHasher(at_once, CHEAP).hash("s"))
     assert scene.now(ScryptHasher(at_once, Cost(n=4, r=1, p=1)).matches("s", old))
+
+
+class Counted:
+    """Makes hashes at once, and counts them."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    async def __call__(self, work: Callable[[], bytes]) -> bytes:
+        self.made += 1
+        return work()
+
+
+def test_known_again(scene: Any) -> None:
+    """A long secret that was just hashed, or found right, is known again without another hash; others are not taken for it."""
+    counted, secret = Counted(), "s" * LONG
+    hasher = ScryptHasher(counted, CHEAP)
+    hashed = scene.now(hasher.hash(secret))
+    assert scene.now(hasher.matches(secret, hashed))
+    assert counted.made == 1
+    assert not scene.now(hasher.matches(secret + "t", hashed))
+    assert counted.made == 2
+    fresh = ScryptHasher(counted, CHEAP)
+    for _ in range(3):
+        assert scene.now(fresh.matches(secret, hashed))
+    assert counted.made == 3
+
+
+def test_nothing_known_of_short_ones(scene: Any) -> None:
+    """Of a secret that could be found by trying nothing is kept but its hash."""
+    counted, secret = Counted(), "s" * (LONG - 1)
+    hasher = ScryptHasher(counted, CHEAP)
+    hashed = scene.now(hasher.hash(secret))
+    for _ in range(2):
+        assert scene.now(hasher.matches(secret, hashed))
+    assert counted.made == 3
+    assert not hasher._known
+
+
+def test_known_ones_are_bounded(scene: Any) -> None:
+    """However many secrets are made, not all are kept in memory; the one used last stays."""
+    counted, secret = Counted(), "s" * LONG
+    hasher = ScryptHasher(counted, CHEAP)
+    first = scene.now(hasher.hash(secret))
+    for number in range(400):
+        scene.now(hasher.hash(f"{number:032}"))
+        assert scene.now(hasher.matches(secret, first))
+    assert counted.made == 401
+    assert len(hasher._known) == 256
 
 
 def test_flood(scene: Any) -> None:
