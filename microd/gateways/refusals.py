@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from microd.kernel.errors import MicroError
 from microd.txgrpc import RpcError, StatusCode
 from microd.txgrpc.wire.status_pb2 import Detail, Status
@@ -12,8 +14,19 @@ _TYPE_URL = "type.googleapis.com/errors.Error"
 
 def rpc_error(error: MicroError) -> RpcError:
     """The status which tells C{error}."""
+    tell = _told_before if len(error.detail) <= _SHORT else _told
+    text, details = tell(error.code, error.id, error.detail)
+    return RpcError(StatusCode(error.grpc_status), text, details=details)
+
+
+def _told(code: int, id: str, detail: str) -> tuple[str, bytes]:
+    error = MicroError(detail, id, code)
     text = error.to_json()
     value = Error(id=error.id, code=error.code, detail=error.told, status=error.phrase)
     details = Detail(type_url=_TYPE_URL, value=value.SerializeToString())
     status = Status(code=error.grpc_status, message=text, details=[details])
-    return RpcError(StatusCode(error.grpc_status), text, details=status.SerializeToString())
+    return text, status.SerializeToString()
+
+
+#: Most errors are among a few: a key which is not there, a token which is no good.
+_told_before, _SHORT = lru_cache(maxsize=256)(_told), 200

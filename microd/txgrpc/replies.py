@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from microd.txgrpc.headerblock import encode_field, encode_fields
+from functools import lru_cache
+
+from microd.txgrpc.headerblock import Field, encode_field, encode_fields
 from microd.txgrpc.heads import RequestHead
 from microd.txgrpc.metadata import EMPTY, Metadata, encode_binary, to_fields
 from microd.txgrpc.status import StatusCode, encode_message
@@ -12,6 +14,8 @@ GZIP = encode_field(b"grpc-encoding", b"gzip")
 #: What we can read.
 ACCEPT = encode_field(b"grpc-accept-encoding", b"identity,deflate,gzip")
 
+#: Characters and bytes of a status that is remembered.
+_MEMORABLE = 1024
 _STATUS_200 = encode_field(b":status", b"200")
 #: What a status takes along, in characters and bytes, and how long trailers may be: a peer ends the whole connection over a
 #: block far beyond its limit, and 64 KiB is usual.
@@ -50,15 +54,29 @@ def trailers(
     """
     if code is StatusCode.OK and metadata is EMPTY:
         return TRAILERS_OK
+    if metadata is EMPTY:
+        if len(text) + len(details) <= _MEMORABLE:
+            return _status_before(code, text, details)
+        return encode_fields(_status(code, text, details))
+    block = encode_fields(_status(code, text, details) + to_fields(metadata))
+    if len(block) > LONGEST_TRAILERS:
+        raise ValueError(f"its {len(block)} bytes are more than {LONGEST_TRAILERS}")
+    return block
+
+
+def _status(code: StatusCode, text: str, details: bytes) -> list[Field]:
     fields = [(b"grpc-status", b"%d" % code)]
     if text:
         fields.append((b"grpc-message", encode_message(text[:LONGEST_TEXT])))
     if details and len(details) <= LONGEST_DETAILS:
         fields.append((b"grpc-status-details-bin", encode_binary(details)))
-    block = encode_fields(fields + to_fields(metadata))
-    if len(block) > LONGEST_TRAILERS:
-        raise ValueError(f"its {len(block)} bytes are more than {LONGEST_TRAILERS}")
-    return block
+    return fields
+
+
+@lru_cache(maxsize=256)
+def _status_before(code: StatusCode, text: str, details: bytes) -> bytes:
+    """A status that others may have had before."""
+    return encode_fields(_status(code, text, details))
 
 
 def refusal(status: int, text: str) -> bytes:
