@@ -51,7 +51,10 @@ def _check(fields: list[Field], pseudo: dict[bytes, bytes], allowed: tuple[bytes
             continue
         if not _valid_name(name):
             raise malformed("invalid field name")
-        if name in _CONNECTION_FIELDS or (name == b"te" and value.lower() != b"trailers"):
+        if name in _CONNECTION_FIELDS or (
+            # Only the head of a request may have it, and only to say this.
+            name == b"te" and (b":path" not in allowed or value.lower() != b"trailers")
+        ):
             raise malformed("a field of HTTP/1")
         if name == b"content-length" and first.get(name, value) != value:
             raise malformed("two content-lengths")

@@ -159,6 +159,8 @@ BAD_LINES: Lines = [
     (b"keep-alive", b"5"),
     (b"transfer-encoding", b"chunked"),
     (b"upgrade", b"h2c"),
+    # The one exception that section 8.2.2 makes for TE is for requests.
+    (b"te", b"trailers"),
 ]
 
 
