@@ -222,9 +222,8 @@ class _Assembly:
         remedy = f"choose another address with --{row.option}, {row.env} or address in [{name}] of the settings file"
         try:
             endpoint = parse(self._reactor, endpoint_string(address))
-        except (
-            Exception
-        ) as problem:  # each kind of endpoint has its own: a missing key file, a word it does not know
+        except Exception as problem:
+            # Each kind of endpoint has its own errors: a missing key file, a word it does not know.
             reason = getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
             file = getattr(problem, "filename", None)
             said = f"{file}: {reason}" if file else reason
