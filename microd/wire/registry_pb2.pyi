@@ -136,12 +136,14 @@ class ListResponse(_message.Message):
     def __init__(self, services: _Optional[_Iterable[_Union[Service, _Mapping]]] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
-    __slots__ = ("service", "options")
+    __slots__ = ("service", "options", "current")
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    CURRENT_FIELD_NUMBER: _ClassVar[int]
     service: str
     options: Options
-    def __init__(self, service: _Optional[str] = ..., options: _Optional[_Union[Options, _Mapping]] = ...) -> None: ...
+    current: bool
+    def __init__(self, service: _Optional[str] = ..., options: _Optional[_Union[Options, _Mapping]] = ..., current: _Optional[bool] = ...) -> None: ...
 
 class Event(_message.Message):
     __slots__ = ("id", "type", "timestamp", "service")
