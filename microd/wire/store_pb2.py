@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _pool.POOL.AddSerializedFile(b'\n\x17microd/wire/store.proto\x12\x05store\"$\n\x05\x46ield\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\xa2\x01\n\x06Record\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\x12\x0e\n\x06\x65xpiry\x18\x03 \x01(\x03\x12-\n\x08metadata\x18\x04 \x03(\x0b\x32\x1b.store.Record.MetadataEntry\x1a=\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1b\n\x05value\x18\x02 \x01(\x0b\x32\x0c.store.Field:\x02\x38\x01\"|\n\x0bReadOptions\x12\x10\n\x08\x64\x61tabase\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0e\n\x06prefix\x18\x03 \x01(\x08\x12\x0e\n\x06suffix\x18\x04 \x01(\x08\x12\r\n\x05limit\x18\x05 \x01(\x04\x12\x0e\n\x06offset\x18\x06 \x01(\x04\x12\r\n\x05order\x18\x07 \x01(\t\"?\n\x0bReadRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x07options\x18\x02 \x01(\x0b\x32\x12.store.ReadOptions\".\n\x0cReadResponse\x12\x1e\n\x07records\x18\x01 \x03(\x0b\x32\r.store.Record\"/\n\x0cWriteOptions\x12\x10\n\x08\x64\x61tabase\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\"S\n\x0cWriteRequest\x12\x1d\n\x06record\x18\x01 \x01(\x0b\x32\r.store.Record\x12$\n\x07options\x18\x02 \x01(\x0b\x32\x13.store.WriteOptions\"\x0f\n\rWriteResponse\"0\n\rDeleteOptions\x12\x10\n\x08\x64\x61tabase\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\"C\n\rDeleteRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x07options\x18\x02 \x01(\x0b\x32\x14.store.DeleteOptions\"\x10\n\x0e\x44\x65leteResponse\"|\n\x0bListOptions\x12\x10\n\x08\x64\x61tabase\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0e\n\x06prefix\x18\x03 \x01(\t\x12\x0e\n\x06suffix\x18\x04 \x01(\t\x12\r\n\x05limit\x18\x05 \x01(\x04\x12\x0e\n\x06offset\x18\x06 \x01(\x04\x12\r\n\x05order\x18\x07 \x01(\t\"2\n\x0bListRequest\x12#\n\x07options\x18\x01 \x01(\x0b\x32\x12.store.ListOptions\"\"\n\x0cListResponse\x12\x0c\n\x04keys\x18\x02 \x03(\tJ\x04\x08\x01\x10\x02\"\x12\n\x10\x44\x61tabasesRequest\"&\n\x11\x44\x61tabasesResponse\x12\x11\n\tdatabases\x18\x01 \x03(\t\"!\n\rTablesRequest\x12\x10\n\x08\x64\x61tabase\x18\x01 \x01(\t\" \n\x0eTablesResponse\x12\x0e\n\x06tables\x18\x01 \x03(\t\"E\n\x0b\x42lobOptions\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0e\n\x06public\x18\x02 \x01(\x08\x12\x13\n\x0b\x63ontentType\x18\x03 \x01(\t\"C\n\x0f\x42lobReadRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x07options\x18\x02 \x01(\x0b\x32\x12.store.BlobOptions\" \n\x10\x42lobReadResponse\x12\x0c\n\x04\x62lob\x18\x01 \x01(\x0c\"R\n\x10\x42lobWriteRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x07options\x18\x02 \x01(\x0b\x32\x12.store.BlobOptions\x12\x0c\n\x04\x62lob\x18\x03 \x01(\x0c\"\x13\n\x11\x42lobWriteResponse\"E\n\x11\x42lobDeleteRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x07options\x18\x02 \x01(\x0b\x32\x12.store.BlobOptions\"\x14\n\x12\x42lobDeleteResponse\":\n\x0f\x42lobListRequest\x12\'\n\x07options\x18\x01 \x01(\x0b\x32\x16.store.BlobListOptions\" \n\x10\x42lobListResponse\x12\x0c\n\x04keys\x18\x01 \x03(\t\"4\n\x0f\x42lobListOptions\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0e\n\x06prefix\x18\x02 \x01(\t2\xd9\x02\n\x05Store\x12\x31\n\x04Read\x12\x12.store.ReadRequest\x1a\x13.store.ReadResponse\"\x00\x12\x34\n\x05Write\x12\x13.store.WriteRequest\x1a\x14.store.WriteResponse\"\x00\x12\x37\n\x06\x44\x65lete\x12\x14.store.DeleteRequest\x1a\x15.store.DeleteResponse\"\x00\x12\x33\n\x04List\x12\x12.store.ListRequest\x1a\x13.store.ListResponse\"\x00\x30\x01\x12@\n\tDatabases\x12\x17.store.DatabasesRequest\x1a\x18.store.DatabasesResponse\"\x00\x12\x37\n\x06Tables\x12\x14.store.TablesRequest\x1a\x15.store.TablesResponse\"\x00\x32\x84\x02\n\tBlobStore\x12;\n\x04Read\x12\x16.store.BlobReadRequest\x1a\x17.store.BlobReadResponse\"\x00\x30\x01\x12>\n\x05Write\x12\x17.store.BlobWriteRequest\x1a\x18.store.BlobWriteResponse\"\x00(\x01\x12?\n\x06\x44\x65lete\x12\x18.store.BlobDeleteRequest\x1a\x19.store.BlobDeleteResponse\"\x00\x12\x39\n\x04List\x12\x16.store.BlobListRequest\x1a\x17.store.BlobListResponse\"\x00\x62\x06proto3')
+DESCRIPTOR = _pool.POOL.AddSerializedFile(b'\n\x17microd/wire/store.proto\x12\x05store\"$\n\x05\x46ield\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\xa2\x01\n\x06Record\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\x12\x0e\n\x06\x65xpiry\x18\x03 \x01(\x03\x12-\n\x08metadata\x18\x04 \x03(\x0b\x32\x1b.store.Record.MetadataEntry\x1a=\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1b\n\x05value\x18\x02 \x01(\x0b\x32\x0c.store.Field:\x02\x38\x01\"|\n\x0bReadOptions\x12\x10\n\x08\x64\x61tabase\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0e\n\x06prefix\x18\x03 \x01(\x08\x12\x0e\n\x06suffix\x18\x04 \x01(\x08\x12\r\n\x05limit\x18\x05 \x01(\x04\x12\x0e\n\x06offset\x18\x06 \x01(\x04\x12\r\n\x05order\x18\x07 \x01(\t\"?\n\x0bReadRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x07options\x18\x02 \x01(\x0b\x32\x12.store.ReadOptions\".\n\x0cReadResponse\x12\x1e\n\x07records\x18\x01 \x03(\x0b\x32\r.store.Record\"/\n\x0cWriteOptions\x12\x10\n\x08\x64\x61tabase\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\"S\n\x0cWriteRequest\x12\x1d\n\x06record\x18\x01 \x01(\x0b\x32\r.store.Record\x12$\n\x07options\x18\x02 \x01(\x0b\x32\x13.store.WriteOptions\"\x0f\n\rWriteResponse\"0\n\rDeleteOptions\x12\x10\n\x08\x64\x61tabase\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\"C\n\rDeleteRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x07options\x18\x02 \x01(\x0b\x32\x14.store.DeleteOptions\"\x10\n\x0e\x44\x65leteResponse\"|\n\x0bListOptions\x12\x10\n\x08\x64\x61tabase\x18\x01 \x01(\t\x12\r\n\x05table\x18\x02 \x01(\t\x12\x0e\n\x06prefix\x18\x03 \x01(\t\x12\x0e\n\x06suffix\x18\x04 \x01(\t\x12\r\n\x05limit\x18\x05 \x01(\x04\x12\x0e\n\x06offset\x18\x06 \x01(\x04\x12\r\n\x05order\x18\x07 \x01(\t\"2\n\x0bListRequest\x12#\n\x07options\x18\x01 \x01(\x0b\x32\x12.store.ListOptions\"\"\n\x0cListResponse\x12\x0c\n\x04keys\x18\x02 \x03(\tJ\x04\x08\x01\x10\x02\"\x12\n\x10\x44\x61tabasesRequest\"&\n\x11\x44\x61tabasesResponse\x12\x11\n\tdatabases\x18\x01 \x03(\t\"!\n\rTablesRequest\x12\x10\n\x08\x64\x61tabase\x18\x01 \x01(\t\" \n\x0eTablesResponse\x12\x0e\n\x06tables\x18\x01 \x03(\t\"E\n\x0b\x42lobOptions\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0e\n\x06public\x18\x02 \x01(\x08\x12\x13\n\x0b\x63ontentType\x18\x03 \x01(\t\"l\n\x08\x42lobInfo\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x13\n\x0b\x63ontentType\x18\x04 \x01(\t\x12\x0e\n\x06public\x18\x05 \x01(\x08\x12\x10\n\x08modified\x18\x06 \x01(\x03\"s\n\x0f\x42lobReadRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x07options\x18\x02 \x01(\x0b\x32\x12.store.BlobOptions\x12\x0e\n\x06offset\x18\x32 \x01(\x04\x12\x0e\n\x06length\x18\x33 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x34 \x01(\t\"?\n\x10\x42lobReadResponse\x12\x0c\n\x04\x62lob\x18\x01 \x01(\x0c\x12\x1d\n\x04info\x18\x32 \x01(\x0b\x32\x0f.store.BlobInfo\"b\n\x10\x42lobWriteRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x07options\x18\x02 \x01(\x0b\x32\x12.store.BlobOptions\x12\x0c\n\x04\x62lob\x18\x03 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x32 \x01(\t\"2\n\x11\x42lobWriteResponse\x12\x1d\n\x04info\x18\x32 \x01(\x0b\x32\x0f.store.BlobInfo\"E\n\x11\x42lobDeleteRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x07options\x18\x02 \x01(\x0b\x32\x12.store.BlobOptions\"\x14\n\x12\x42lobDeleteResponse\":\n\x0f\x42lobListRequest\x12\'\n\x07options\x18\x01 \x01(\x0b\x32\x16.store.BlobListOptions\"N\n\x10\x42lobListResponse\x12\x0c\n\x04keys\x18\x01 \x03(\t\x12\x1e\n\x05\x62lobs\x18\x32 \x03(\x0b\x32\x0f.store.BlobInfo\x12\x0c\n\x04next\x18\x33 \x01(\t\"R\n\x0f\x42lobListOptions\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0e\n\x06prefix\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x32 \x01(\t\x12\r\n\x05limit\x18\x33 \x01(\x04\x32\xd9\x02\n\x05Store\x12\x31\n\x04Read\x12\x12.store.ReadRequest\x1a\x13.store.ReadResponse\"\x00\x12\x34\n\x05Write\x12\x13.store.WriteRequest\x1a\x14.store.WriteResponse\"\x00\x12\x37\n\x06\x44\x65lete\x12\x14.store.DeleteRequest\x1a\x15.store.DeleteResponse\"\x00\x12\x33\n\x04List\x12\x12.store.ListRequest\x1a\x13.store.ListResponse\"\x00\x30\x01\x12@\n\tDatabases\x12\x17.store.DatabasesRequest\x1a\x18.store.DatabasesResponse\"\x00\x12\x37\n\x06Tables\x12\x14.store.TablesRequest\x1a\x15.store.TablesResponse\"\x00\x32\x84\x02\n\tBlobStore\x12;\n\x04Read\x12\x16.store.BlobReadRequest\x1a\x17.store.BlobReadResponse\"\x00\x30\x01\x12>\n\x05Write\x12\x17.store.BlobWriteRequest\x1a\x18.store.BlobWriteResponse\"\x00(\x01\x12?\n\x06\x44\x65lete\x12\x18.store.BlobDeleteRequest\x1a\x19.store.BlobDeleteResponse\"\x00\x12\x39\n\x04List\x12\x16.store.BlobListRequest\x1a\x17.store.BlobListResponse\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -73,26 +73,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TABLESRESPONSE']._serialized_end=1105
   _globals['_BLOBOPTIONS']._serialized_start=1107
   _globals['_BLOBOPTIONS']._serialized_end=1176
-  _globals['_BLOBREADREQUEST']._serialized_start=1178
-  _globals['_BLOBREADREQUEST']._serialized_end=1245
-  _globals['_BLOBREADRESPONSE']._serialized_start=1247
-  _globals['_BLOBREADRESPONSE']._serialized_end=1279
-  _globals['_BLOBWRITEREQUEST']._serialized_start=1281
-  _globals['_BLOBWRITEREQUEST']._serialized_end=1363
-  _globals['_BLOBWRITERESPONSE']._serialized_start=1365
-  _globals['_BLOBWRITERESPONSE']._serialized_end=1384
-  _globals['_BLOBDELETEREQUEST']._serialized_start=1386
-  _globals['_BLOBDELETEREQUEST']._serialized_end=1455
-  _globals['_BLOBDELETERESPONSE']._serialized_start=1457
-  _globals['_BLOBDELETERESPONSE']._serialized_end=1477
-  _globals['_BLOBLISTREQUEST']._serialized_start=1479
-  _globals['_BLOBLISTREQUEST']._serialized_end=1537
-  _globals['_BLOBLISTRESPONSE']._serialized_start=1539
-  _globals['_BLOBLISTRESPONSE']._serialized_end=1571
-  _globals['_BLOBLISTOPTIONS']._serialized_start=1573
-  _globals['_BLOBLISTOPTIONS']._serialized_end=1625
-  _globals['_STORE']._serialized_start=1628
-  _globals['_STORE']._serialized_end=1973
-  _globals['_BLOBSTORE']._serialized_start=1976
-  _globals['_BLOBSTORE']._serialized_end=2236
+  _globals['_BLOBINFO']._serialized_start=1178
+  _globals['_BLOBINFO']._serialized_end=1286
+  _globals['_BLOBREADREQUEST']._serialized_start=1288
+  _globals['_BLOBREADREQUEST']._serialized_end=1403
+  _globals['_BLOBREADRESPONSE']._serialized_start=1405
+  _globals['_BLOBREADRESPONSE']._serialized_end=1468
+  _globals['_BLOBWRITEREQUEST']._serialized_start=1470
+  _globals['_BLOBWRITEREQUEST']._serialized_end=1568
+  _globals['_BLOBWRITERESPONSE']._serialized_start=1570
+  _globals['_BLOBWRITERESPONSE']._serialized_end=1620
+  _globals['_BLOBDELETEREQUEST']._serialized_start=1622
+  _globals['_BLOBDELETEREQUEST']._serialized_end=1691
+  _globals['_BLOBDELETERESPONSE']._serialized_start=1693
+  _globals['_BLOBDELETERESPONSE']._serialized_end=1713
+  _globals['_BLOBLISTREQUEST']._serialized_start=1715
+  _globals['_BLOBLISTREQUEST']._serialized_end=1773
+  _globals['_BLOBLISTRESPONSE']._serialized_start=1775
+  _globals['_BLOBLISTRESPONSE']._serialized_end=1853
+  _globals['_BLOBLISTOPTIONS']._serialized_start=1855
+  _globals['_BLOBLISTOPTIONS']._serialized_end=1937
+  _globals['_STORE']._serialized_start=1940
+  _globals['_STORE']._serialized_end=2285
+  _globals['_BLOBSTORE']._serialized_start=2288
+  _globals['_BLOBSTORE']._serialized_end=2548
 # @@protoc_insertion_point(module_scope)

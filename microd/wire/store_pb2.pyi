@@ -167,33 +167,61 @@ class BlobOptions(_message.Message):
     contentType: str
     def __init__(self, namespace: _Optional[str] = ..., public: _Optional[bool] = ..., contentType: _Optional[str] = ...) -> None: ...
 
+class BlobInfo(_message.Message):
+    __slots__ = ("key", "size", "digest", "contentType", "public", "modified")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CONTENTTYPE_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_FIELD_NUMBER: _ClassVar[int]
+    MODIFIED_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    size: int
+    digest: str
+    contentType: str
+    public: bool
+    modified: int
+    def __init__(self, key: _Optional[str] = ..., size: _Optional[int] = ..., digest: _Optional[str] = ..., contentType: _Optional[str] = ..., public: _Optional[bool] = ..., modified: _Optional[int] = ...) -> None: ...
+
 class BlobReadRequest(_message.Message):
-    __slots__ = ("key", "options")
+    __slots__ = ("key", "options", "offset", "length", "digest")
     KEY_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
     key: str
     options: BlobOptions
-    def __init__(self, key: _Optional[str] = ..., options: _Optional[_Union[BlobOptions, _Mapping]] = ...) -> None: ...
+    offset: int
+    length: int
+    digest: str
+    def __init__(self, key: _Optional[str] = ..., options: _Optional[_Union[BlobOptions, _Mapping]] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class BlobReadResponse(_message.Message):
-    __slots__ = ("blob",)
+    __slots__ = ("blob", "info")
     BLOB_FIELD_NUMBER: _ClassVar[int]
+    INFO_FIELD_NUMBER: _ClassVar[int]
     blob: bytes
-    def __init__(self, blob: _Optional[bytes] = ...) -> None: ...
+    info: BlobInfo
+    def __init__(self, blob: _Optional[bytes] = ..., info: _Optional[_Union[BlobInfo, _Mapping]] = ...) -> None: ...
 
 class BlobWriteRequest(_message.Message):
-    __slots__ = ("key", "options", "blob")
+    __slots__ = ("key", "options", "blob", "digest")
     KEY_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     BLOB_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
     key: str
     options: BlobOptions
     blob: bytes
-    def __init__(self, key: _Optional[str] = ..., options: _Optional[_Union[BlobOptions, _Mapping]] = ..., blob: _Optional[bytes] = ...) -> None: ...
+    digest: str
+    def __init__(self, key: _Optional[str] = ..., options: _Optional[_Union[BlobOptions, _Mapping]] = ..., blob: _Optional[bytes] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class BlobWriteResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("info",)
+    INFO_FIELD_NUMBER: _ClassVar[int]
+    info: BlobInfo
+    def __init__(self, info: _Optional[_Union[BlobInfo, _Mapping]] = ...) -> None: ...
 
 class BlobDeleteRequest(_message.Message):
     __slots__ = ("key", "options")
@@ -214,15 +242,23 @@ class BlobListRequest(_message.Message):
     def __init__(self, options: _Optional[_Union[BlobListOptions, _Mapping]] = ...) -> None: ...
 
 class BlobListResponse(_message.Message):
-    __slots__ = ("keys",)
+    __slots__ = ("keys", "blobs", "next")
     KEYS_FIELD_NUMBER: _ClassVar[int]
+    BLOBS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
     keys: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, keys: _Optional[_Iterable[str]] = ...) -> None: ...
+    blobs: _containers.RepeatedCompositeFieldContainer[BlobInfo]
+    next: str
+    def __init__(self, keys: _Optional[_Iterable[str]] = ..., blobs: _Optional[_Iterable[_Union[BlobInfo, _Mapping]]] = ..., next: _Optional[str] = ...) -> None: ...
 
 class BlobListOptions(_message.Message):
-    __slots__ = ("namespace", "prefix")
+    __slots__ = ("namespace", "prefix", "after", "limit")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     PREFIX_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     prefix: str
-    def __init__(self, namespace: _Optional[str] = ..., prefix: _Optional[str] = ...) -> None: ...
+    after: str
+    limit: int
+    def __init__(self, namespace: _Optional[str] = ..., prefix: _Optional[str] = ..., after: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
