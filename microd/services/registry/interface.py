@@ -12,8 +12,12 @@ class IWatch(Protocol):
     """The changes from the moment it was asked for, in order, each exactly once.
 
     Iteration raises L{microd.kernel.errors.Unavailable} when the reader fell so far behind that changes would have
-    been lost: list anew, then watch anew.
+    been lost: watch anew, and begin with the present state.
+
+    @ivar present: what was there at that moment, if it was asked for; the changes go on from it.
     """
+
+    present: Sequence[Service]
 
     def __aiter__(self) -> IWatch:
         """The watch itself."""
@@ -51,8 +55,11 @@ class IRegistry(Protocol):
     async def list(self, namespace: str) -> Sequence[Service]:
         """Every living version of a namespace, or of all of them (C{*}); each says its own in C{metadata["domain"]}."""
 
-    def watch(self, namespace: str, name: str = "") -> IWatch:
-        """The changes from now on, of one service or (with an empty name) of all."""
+    def watch(self, namespace: str, name: str = "", *, present: bool = False) -> IWatch:
+        """The changes from now on, of one service or (with an empty name) of all.
+
+        @param present: gather what is there now as well.
+        """
 
     def nodes(self, namespace: str, name: str) -> tuple[Node, ...]:
         """The living nodes of all versions of a service; the very same tuple until something changes.

@@ -63,11 +63,13 @@ class Change:
 
     @ivar service: for C{create} and C{update} the version as it is now, with all its nodes; for C{delete} as it was
         before it went.
+    @ivar at: when, in Unix seconds.
     """
 
     action: Action
     service: Service
     namespace: str
+    at: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,11 +68,19 @@ class RegistryWire:
         return pb.EmptyResponse()
 
     async def watch(self, request: pb.WatchRequest, caller: Caller) -> AsyncIterator[pb.Result]:
-        watch = self._registry.watch(_readable(request.options.domain, caller), request.service)
+        """Read what changes, as it changes."""
+        namespace = _readable(request.options.domain, caller)
+        watch = self._registry.watch(namespace, request.service, present=request.current)
         try:
+            if request.current:
+                now = int(time())
+                for service in watch.present:
+                    yield pb.Result(action="create", service=message_from(service), timestamp=now)
+                watch.present = ()
+                yield pb.Result(action="synced", timestamp=now)
             async for change in watch:
                 yield pb.Result(
-                    action=change.action, service=message_from(change.service), timestamp=int(time())
+                    action=change.action, service=message_from(change.service), timestamp=int(change.at)
                 )
         finally:
             watch.close()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 
 from twisted.application.service import Service as TwistedService
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -20,13 +21,22 @@ MOST_WATCHERS = 4096
 
 
 class Registry(TwistedService, IRegistry):
-    """Knows the living nodes of every service, in this process's memory."""
+    """Knows the living nodes of every service, in this process's memory.
+
+    @param announce: told of each change, after the watchers; must not raise.
+    """
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        limits: Limits | None = None,
+        announce: Callable[[Change], None] | None = None,
+    ) -> None:
         self._clock = clock
         self._limits = limits or Limits()
+        self._announce = announce
         self._catalogue = Catalogue(self._limits)
         self._watches: set[Watch] = set()
         self._timer: IDelayedCall | None = None
@@ -61,11 +71,13 @@ class Registry(TwistedService, IRegistry):
     async def list(self, namespace: str) -> Sequence[Service]:
         return list(self._catalogue.everything(namespace))
 
-    def watch(self, namespace: str, name: str = "") -> Watch:
+    def watch(self, namespace: str, name: str = "", *, present: bool = False) -> Watch:
         self._watches = {watch for watch in self._watches if watch.watched}
         if len(self._watches) >= MOST_WATCHERS:
             raise Unavailable(f"there are {MOST_WATCHERS} watchers already")
-        watch = Watch(namespace, name, self._limits.backlog)
+        found = self._catalogue.everything(namespace) if present else ()
+        there = [service for service in found if name in ("", service.name)]
+        watch = Watch(namespace, name, self._limits.backlog, there)
         self._watches.add(watch)
         return watch
 
@@ -103,7 +115,9 @@ class Registry(TwistedService, IRegistry):
         self._tell(self._catalogue.forget_process(namespace, name, version or "latest", process))
 
     def _tell(self, changes: Sequence[Change]) -> None:
-        for change in changes:
+        now = self._clock.seconds()
+        for untimed in changes:
+            change = replace(untimed, at=now)
             service = change.service
             self._nodes.pop((change.namespace, service.name), None)
             self._endpoints.pop((change.namespace, service.name), None)
@@ -117,6 +131,8 @@ class Registry(TwistedService, IRegistry):
             )
             for watch in list(self._watches):
                 watch.offer(change)
+            if self._announce is not None:
+                self._announce(change)
 
     def _schedule(self) -> None:
         due = self._catalogue.next_expiry()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 
 from microd.kernel.errors import MicroError, Unavailable
 from microd.services.registry.interface import IWatch
-from microd.services.registry.model import EVERYWHERE, Change
+from microd.services.registry.model import EVERYWHERE, Change, Service
 
 
 class Watch(IWatch):
@@ -17,7 +18,7 @@ class Watch(IWatch):
     @ivar watched: whether C{offer} is still of use.
     """
 
-    def __init__(self, namespace: str, name: str, backlog: int) -> None:
+    def __init__(self, namespace: str, name: str, backlog: int, present: Sequence[Service] = ()) -> None:
         self._namespace = namespace
         self._name = name
         self._backlog = backlog
@@ -25,6 +26,7 @@ class Watch(IWatch):
         self._waiting: Deferred[None] | None = None
         self._error: MicroError | None = None
         self.watched = True
+        self.present = present
 
     def __aiter__(self) -> Watch:
         return self
@@ -55,7 +57,10 @@ class Watch(IWatch):
         if len(self._changes) >= self._backlog:
             self._changes.clear()
             self.end(
-                Unavailable("the watcher fell behind and changes were lost: list again, then watch anew")
+                Unavailable(
+                    "the watcher fell behind and changes were lost: watch anew, beginning with the present state"
+                    " (current), or watch and then list"
+                )
             )
             return
         self._changes.append(change)

@@ -43,6 +43,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.clock = Clock()
+        self.clock.advance(1_700_000_000)
         self.registry = Registry(self.clock)
         self.endpoints = {each.name: each for each in rpc.endpoints(self.registry, reserved={"store"})}
 
@@ -226,7 +227,7 @@ def test_watch(wire: Wire) -> None:
         ("create", "greeter"),
         ("delete", "greeter"),
     ]
-    assert results[0].timestamp > 0
+    assert results[0].timestamp == 1_700_000_000
     assert results[0].service.metadata["domain"] == "micro"
     reading.cancel()
     wire.ask("Registry.Register", greeter())

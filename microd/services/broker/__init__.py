@@ -1,0 +1,1 @@
+"""Broker: messages to whoever listens now, at most once, with no memory."""

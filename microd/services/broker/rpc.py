@@ -1,0 +1,81 @@
+"""The broker on the wire: spec 6.5 and Appendix A."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from microd.kernel.caller import Account, Caller
+from microd.kernel.endpoint import Endpoint as Rpc
+from microd.kernel.errors import BadRequest, Unauthorized
+from microd.services.broker import rules
+from microd.services.broker.interface import IBroker
+from microd.services.broker.model import Limits, Message
+from microd.wire import broker_pb2 as pb
+
+_EMPTY = pb.Empty().SerializeToString()
+
+
+def endpoints(broker: IBroker, limits: Limits | None = None) -> list[Rpc]:
+    """What the broker answers."""
+    wire = BrokerWire(broker, limits or Limits())
+    path = "/broker.Broker/"
+    return [
+        Rpc(path + "Publish", pb.PublishRequest, pb.Empty, wire.publish, at_once=wire.publish_at_once),
+        Rpc(
+            path + "Subscribe",
+            pb.SubscribeRequest,
+            pb.Message,
+            wire.subscribe,
+            server_streaming=True,
+            endless=True,
+        ),
+    ]
+
+
+class BrokerWire:
+    """Turns messages into questions to the broker, and its answers into messages."""
+
+    def __init__(self, broker: IBroker, limits: Limits) -> None:
+        self._broker = broker
+        self._limits = limits
+
+    async def publish(self, request: pb.PublishRequest, caller: Caller) -> pb.Empty:
+        """Send a message to all who are subscribed to its topic."""
+        self.publish_at_once(request, caller)
+        return pb.Empty()
+
+    def publish_at_once(self, request: pb.PublishRequest, caller: Caller) -> bytes:
+        account = _account(caller)
+        if not request.HasField("message"):
+            raise BadRequest("Missing message")
+        said = request.message
+        # What the publisher wrote is measured by itself: the headers of its request have a limit of their own.
+        rules.require_size(said.header, said.body, self._limits)
+        header = rules.header_from(said.header, caller.metadata)
+        self._broker.publish(account.issuer, request.topic, Message(header, said.body))
+        return _EMPTY
+
+    async def subscribe(self, request: pb.SubscribeRequest, caller: Caller) -> AsyncIterator[pb.Message]:
+        """Read the messages of a topic as they come."""
+        account = _account(caller)
+        subscription = self._broker.subscribe(
+            account.issuer,
+            request.topic,
+            request.queue,
+            reader=f"{account.id} of {account.issuer} at {caller.peer}",
+            connection=caller.peer if caller.connection is None else caller.connection,
+        )
+        try:
+            async for message in subscription:
+                shown = message.shown
+                if not isinstance(shown, pb.Message):
+                    shown = message.shown = pb.Message(header=message.header, body=message.body)
+                yield shown
+        finally:
+            subscription.close()
+
+
+def _account(caller: Caller) -> Account:
+    if caller.account is None:
+        raise Unauthorized("access denied to namespace")
+    return caller.account

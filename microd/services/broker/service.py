@@ -1,0 +1,140 @@
+"""The broker, running: every namespace's topics, and who listens to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+from twisted.application.service import Service as TwistedService
+
+from microd.kernel.errors import Unavailable
+from microd.kernel.names import require_text
+from microd.services.broker import rules
+from microd.services.broker.interface import IBroker, Receiver
+from microd.services.broker.model import Counts, Limits, Message
+from microd.services.broker.subscription import Budget, Subscription
+from microd.services.broker.topics import Topics
+
+
+class _Namespace:
+    """One tenant's topics, and what its waiting messages take."""
+
+    __slots__ = ("budget", "topics")
+
+    def __init__(self, limits: Limits) -> None:
+        self.topics = Topics()
+        self.budget = Budget(limits.memory)
+
+
+class Broker(TwistedService, IBroker):
+    """Hands messages to those who listen, in this process.
+
+    @ivar counts: what it did so far.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.counts = Counts()
+        self._namespaces: dict[str, _Namespace] = {}
+        self._by_connection: dict[Hashable, int] = {}
+        self._subscriptions: set[Subscription] = set()
+
+    def stopService(self) -> None:
+        """End what subscribers read."""
+        super().stopService()
+        for subscription in list(self._subscriptions):
+            subscription.end(Unavailable("the broker is stopping: subscribe again"))
+
+    @property
+    def subscriptions(self) -> int:
+        """How many there are, over all protocols."""
+        return sum(each.topics.count for each in self._namespaces.values())
+
+    def publish(self, namespace: str, topic: str, message: Message) -> int:
+        # The reference takes a message without a topic, which nobody can hear (spec 6.5).
+        if topic:
+            require_text("the topic", topic, self.limits.topic)
+        self.counts.published += 1
+        place = self._namespaces.get(namespace)
+        if place is None:
+            return 0
+        audience = place.topics.audience(topic)
+        for receiver in audience:
+            receiver.deliver(topic, message)
+        return len(audience)
+
+    def interested(self, namespace: str, topic: str) -> bool:
+        place = self._namespaces.get(namespace)
+        return place is not None and topic in place.topics
+
+    def subscribe(
+        self, namespace: str, topic: str, queue: str = "", *, reader: str = "", connection: Hashable = None
+    ) -> Subscription:
+        leave: list[Callable[[], None]] = []
+
+        def left() -> None:
+            self._subscriptions.discard(subscription)
+            leave[0]()
+
+        self._admit(namespace, topic, queue, connection)
+        budget = self._place(namespace).budget
+        subscription = Subscription(self.limits, self.counts, budget, left, reader)
+        leave.append(self._attach(namespace, topic, queue, subscription, connection))
+        self._subscriptions.add(subscription)
+        return subscription
+
+    def attach(
+        self, namespace: str, topic: str, queue: str, receiver: Receiver, connection: Hashable = None
+    ) -> Callable[[], None]:
+        self._admit(namespace, topic, queue, connection)
+        return self._attach(namespace, topic, queue, receiver, connection)
+
+    def _admit(self, namespace: str, topic: str, queue: str, connection: Hashable) -> None:
+        limits = self.limits
+        rules.require_topic(topic, limits)
+        rules.require_queue(queue, limits)
+        place = self._namespaces.get(namespace)
+        if place is not None and place.topics.count >= limits.subscriptions:
+            raise Unavailable(
+                f"the namespace {namespace} has {limits.subscriptions} subscriptions, and may have no more "
+                "(broker.max_subscriptions)"
+            )
+        if self._by_connection.get(connection, 0) >= limits.connection_subscriptions:
+            raise Unavailable(
+                f"this connection has {limits.connection_subscriptions} subscriptions, and may have no more"
+            )
+
+    def _place(self, namespace: str) -> _Namespace:
+        place = self._namespaces.get(namespace)
+        if place is None:
+            place = self._namespaces[namespace] = _Namespace(self.limits)
+        return place
+
+    def _attach(
+        self, namespace: str, topic: str, queue: str, receiver: Receiver, connection: Hashable
+    ) -> Callable[[], None]:
+        place = self._place(namespace)
+        place.topics.add(topic, queue, receiver)
+        if connection is not None:
+            self._by_connection[connection] = self._by_connection.get(connection, 0) + 1
+        ended = False
+
+        def end() -> None:
+            nonlocal ended
+            if ended:
+                return
+            ended = True
+            place.topics.remove(topic, queue, receiver)
+            if not place.topics.count:
+                self._namespaces.pop(namespace, None)
+            self._disconnect(connection)
+
+        return end
+
+    def _disconnect(self, connection: Hashable) -> None:
+        if connection is None:
+            return
+        left = self._by_connection[connection] - 1
+        if left:
+            self._by_connection[connection] = left
+        else:
+            del self._by_connection[connection]
