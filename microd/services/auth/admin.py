@@ -10,8 +10,8 @@ from typing import Protocol
 from twisted.logger import Logger
 
 from microd.kernel.caller import DEFAULT_NAMESPACE, Account
+from microd.kernel.private import write_private
 from microd.services.auth.model import Draft
-from microd.services.auth.private import write_private
 
 ADMIN = "admin"
 

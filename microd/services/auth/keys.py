@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey, generate_private_key
 from cryptography.x509 import load_pem_x509_certificate
 
-from microd.services.auth.private import write_private
+from microd.kernel.private import write_private
 
 BITS = 2048
 _SHORTEST = 2048
