@@ -1,10 +1,11 @@
-"""What routing asks of others."""
+"""What routing asks of others, and what it promises."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
+from microd.services.network.model import Daemon, Event, Query, Route
 from microd.services.registry.model import Node
 
 
@@ -20,3 +21,26 @@ class Load(Protocol):
 
     def load(self, address: str) -> int:
         """Calls under way to C{address}; a very large number when it cannot be reached at the moment."""
+
+
+class INetwork(Protocol):
+    """What is known of daemons, routes and services."""
+
+    @property
+    def daemon(self) -> Daemon:
+        """Ourselves."""
+
+    async def routes(self, query: Query) -> Sequence[Route]:
+        """The routes which the query chooses, each once, the nearest first."""
+
+    async def services(self) -> Sequence[str]:
+        """The names of all services of every namespace, each once, sorted."""
+
+    def watch(self, namespace: str) -> AsyncGenerator[Event, None]:
+        """How the routes of a namespace (C{*}: of all) change from now on.
+
+        Iteration raises L{microd.kernel.errors.Unavailable} rather than lose an event.
+        """
+
+    async def unreachable(self) -> Sequence[Route]:
+        """The routes whose nodes cannot be reached at the moment."""
