@@ -47,6 +47,13 @@ class Listener(Service):
         self._drain = drain
         # A listening port of Twisted's, which IListeningPort does not quite describe: it can pause.
         self._port: Any = None
+        self._opened = False
+
+    def ill(self) -> str | None:
+        """Why nobody can come in who should (a L{microd.kernel.health.Reason}); before and after it is open, nobody should."""
+        if self._opened and (self._port is None or not self._port.connected):
+            return f"the listener on {self._wanted} is lost: restart the daemon"
+        return None
 
     @property
     def address(self) -> str:
@@ -90,6 +97,7 @@ class Listener(Service):
         """Take in whoever connects, those who already wait first."""
         if self._port is not None:
             self._port.startReading()
+            self._opened = True
 
     async def close(self) -> None:
         """Accept nothing more, then finish what is in flight."""
@@ -111,6 +119,7 @@ class Listener(Service):
             ) from problem
 
     async def _let_go(self) -> None:
+        self._opened = False
         port, self._port = self._port, None
         if port is not None:
             await maybeDeferred(port.stopListening)

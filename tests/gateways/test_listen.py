@@ -61,6 +61,7 @@ class Port:
     def __init__(self, log: list[str], host: str = "127.0.0.1") -> None:
         self.log = log
         self.host = host
+        self.connected = True
 
     def listen(self, factory: Factory) -> Deferred[Any]:
         return succeed(self)
@@ -123,3 +124,19 @@ def test_stop_unopened() -> None:
     started.startService()
     assert started.stopService().called
     assert log == ["bound", "closed"]
+
+
+def test_ill() -> None:
+    """An open door whose port is lost says so; before it opens and after it closes, there is nothing to lose."""
+    port = Port([])
+    started = listener(port)
+    assert started.ill() is None
+    started.startService()
+    port.connected = False
+    assert started.ill() is None
+    started.opening.startService()
+    assert started.ill() == "the listener on 127.0.0.1:8080 is lost: restart the daemon"
+    port.connected = True
+    assert started.ill() is None
+    started.opening.stopService()
+    assert started.ill() is None

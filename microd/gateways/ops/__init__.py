@@ -1,0 +1,1 @@
+"""The door for operators: metrics, liveness and readiness."""
