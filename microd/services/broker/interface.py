@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
-from microd.services.broker.model import Message
+from microd.services.broker.model import Limits, Message
 
 
 class Receiver(Protocol):
@@ -49,11 +49,12 @@ class IBroker(Protocol):
     Topics are literal, and those of one namespace have nothing to do with another's.
     """
 
+    @property
+    def limits(self) -> Limits:
+        """What those check who take messages from outside (L{microd.services.broker.rules.require_size})."""
+
     def publish(self, namespace: str, topic: str, message: Message) -> int:
         """Hand out a message. Waits for nothing: who reads slowly costs nobody else anything.
-
-        How large the message may be is for those to check who take it from outside
-        (L{microd.services.broker.rules.require_size}).
 
         @return: how many got it.
         @raise BadRequest: the topic can be none.

@@ -9,15 +9,15 @@ from microd.kernel.endpoint import Endpoint as Rpc
 from microd.kernel.errors import BadRequest, Unauthorized
 from microd.services.broker import rules
 from microd.services.broker.interface import IBroker
-from microd.services.broker.model import Limits, Message
+from microd.services.broker.model import Message
 from microd.wire import broker_pb2 as pb
 
 _EMPTY = pb.Empty().SerializeToString()
 
 
-def endpoints(broker: IBroker, limits: Limits | None = None) -> list[Rpc]:
+def endpoints(broker: IBroker) -> list[Rpc]:
     """What the broker answers."""
-    wire = BrokerWire(broker, limits or Limits())
+    wire = BrokerWire(broker)
     path = "/broker.Broker/"
     return [
         Rpc(path + "Publish", pb.PublishRequest, pb.Empty, wire.publish, at_once=wire.publish_at_once),
@@ -35,9 +35,9 @@ def endpoints(broker: IBroker, limits: Limits | None = None) -> list[Rpc]:
 class BrokerWire:
     """Turns messages into questions to the broker, and its answers into messages."""
 
-    def __init__(self, broker: IBroker, limits: Limits) -> None:
+    def __init__(self, broker: IBroker) -> None:
         self._broker = broker
-        self._limits = limits
+        self._limits = broker.limits
 
     async def publish(self, request: pb.PublishRequest, caller: Caller) -> pb.Empty:
         """Send a message to all who are subscribed to its topic."""

@@ -32,7 +32,7 @@ class Broker(TwistedService, IBroker):
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
+        self._limits = limits or Limits()
         self.counts = Counts()
         self._namespaces: dict[str, _Namespace] = {}
         self._by_connection: dict[Hashable, int] = {}
@@ -45,6 +45,10 @@ class Broker(TwistedService, IBroker):
             subscription.end(Unavailable("the broker is stopping: subscribe again"))
 
     @property
+    def limits(self) -> Limits:
+        return self._limits
+
+    @property
     def subscriptions(self) -> int:
         """How many there are, over all protocols."""
         return sum(each.topics.count for each in self._namespaces.values())
@@ -52,7 +56,7 @@ class Broker(TwistedService, IBroker):
     def publish(self, namespace: str, topic: str, message: Message) -> int:
         # The reference takes a message without a topic, which nobody can hear (spec 6.5).
         if topic:
-            require_text("the topic", topic, self.limits.topic)
+            require_text("the topic", topic, self._limits.topic)
         self.counts.published += 1
         place = self._namespaces.get(namespace)
         if place is None:
@@ -77,7 +81,7 @@ class Broker(TwistedService, IBroker):
 
         self._admit(namespace, topic, queue, connection)
         budget = self._place(namespace).budget
-        subscription = Subscription(self.limits, self.counts, budget, left, reader)
+        subscription = Subscription(self._limits, self.counts, budget, left, reader)
         leave.append(self._attach(namespace, topic, queue, subscription, connection))
         self._subscriptions.add(subscription)
         return subscription
@@ -89,7 +93,7 @@ class Broker(TwistedService, IBroker):
         return self._attach(namespace, topic, queue, receiver, connection)
 
     def _admit(self, namespace: str, topic: str, queue: str, connection: Hashable) -> None:
-        limits = self.limits
+        limits = self._limits
         rules.require_topic(topic, limits)
         rules.require_queue(queue, limits)
         place = self._namespaces.get(namespace)
@@ -106,7 +110,7 @@ class Broker(TwistedService, IBroker):
     def _place(self, namespace: str) -> _Namespace:
         place = self._namespaces.get(namespace)
         if place is None:
-            place = self._namespaces[namespace] = _Namespace(self.limits)
+            place = self._namespaces[namespace] = _Namespace(self._limits)
         return place
 
     def _attach(

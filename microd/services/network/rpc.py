@@ -21,10 +21,9 @@ _EVENTS = {"create": router_pb.Create, "update": router_pb.Update, "delete": rou
 
 
 def endpoints(network: INetwork) -> list[Rpc]:
-    """What C{network} and C{router} answer."""
-    wire, routing = NetworkWire(network), RouterWire(network)
+    """What C{network} answers."""
+    wire = NetworkWire(network)
     path = "/network.Network/"
-    router, table = "/router.Router/", "/router.Table/"
     return [
         Rpc(path + "Connect", pb.ConnectRequest, pb.ConnectResponse, wire.connect),
         Rpc(path + "Graph", pb.GraphRequest, pb.GraphResponse, wire.graph),
@@ -32,6 +31,14 @@ def endpoints(network: INetwork) -> list[Rpc]:
         Rpc(path + "Routes", pb.RoutesRequest, pb.RoutesResponse, wire.routes),
         Rpc(path + "Services", pb.ServicesRequest, pb.ServicesResponse, wire.services),
         Rpc(path + "Status", pb.StatusRequest, pb.StatusResponse, wire.status),
+    ]
+
+
+def router_endpoints(network: INetwork) -> list[Rpc]:
+    """What C{router} answers."""
+    routing = RouterWire(network)
+    router, table = "/router.Router/", "/router.Table/"
+    return [
         Rpc(router + "Lookup", router_pb.LookupRequest, router_pb.LookupResponse, routing.lookup),
         Rpc(
             router + "Watch",

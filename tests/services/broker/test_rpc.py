@@ -25,7 +25,7 @@ class Wire:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.broker = Broker(limits)
-        self.endpoints = {each.name: each for each in rpc.endpoints(self.broker, self.broker.limits)}
+        self.endpoints = {each.name: each for each in rpc.endpoints(self.broker)}
 
     def publish(
         self,

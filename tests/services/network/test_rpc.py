@@ -47,7 +47,8 @@ class Wire:
         self.store = MemoryStore(now=self.clock.seconds)
         self.lines = Lines()
         self.network = self.started()
-        self.endpoints = {each.name: each for each in rpc.endpoints(self.network)}
+        offered = [*rpc.endpoints(self.network), *rpc.router_endpoints(self.network)]
+        self.endpoints = {each.name: each for each in offered}
 
     def started(self) -> Network:
         network = Network(self.store, self.registry, self.lines, lambda: "127.0.0.1:8443")
