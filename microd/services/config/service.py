@@ -1,0 +1,279 @@
+"""Config as it runs: values in and out, secrets, watchers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from twisted.internet.interfaces import IReactorTime
+
+from microd.kernel.caller import Account
+from microd.kernel.errors import BadRequest, NotFound, Unavailable
+from microd.kernel.lifecycle import OrderedService
+from microd.services.config import jsontext, rules
+from microd.services.config.interface import Documents
+from microd.services.config.keyring import Keyring, id_of
+from microd.services.config.ledger import Ledger
+from microd.services.config.model import (
+    MASK,
+    Document,
+    Draft,
+    Leaf,
+    Limits,
+    Node,
+    Path,
+    Shown,
+    Version,
+)
+from microd.services.config.watch import Watch
+
+_MASKED = jsontext.quoted(MASK)
+#: JSON in one page of a history, about.
+_PAGE = 4 << 20
+LONGEST_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is at a path.
+
+    @ivar version: of the document which it was read from.
+    """
+
+    value: Shown
+    version: int
+
+
+class Config(OrderedService):
+    """Keeps a document for each namespace; see L{microd.services.config.rules} for what paths and values mean.
+
+    @param clock: its seconds are Unix time.
+    @param keys: gets the keys for secrets; called once, on the start, with the ids of those which were ever used.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        documents: Documents,
+        keys: Callable[[Sequence[str]], Keyring],
+        limits: Limits | None = None,
+    ) -> None:
+        super().__init__()
+        self.setName("config")
+        self._limits = limits or Limits()
+        self._documents = documents
+        self._keys = keys
+        self._ledger = Ledger(clock, documents, self._limits, self._tell)
+        self._watches: dict[str, set[Watch]] = {}
+
+    async def _start(self) -> None:
+        await super()._start()
+        self._ring = self._keys(await self._documents.keys())
+
+    async def _stop(self) -> None:
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.end(Unavailable("the daemon is stopping"))
+        self._watches.clear()
+        await self._ledger.settled()
+        await super()._stop()
+
+    # -- reading
+
+    async def get(self, namespace: str, path: str, *, secret: bool = False, version: int = 0) -> Found:
+        """The value at a path, C{null} where nothing is.
+
+        @param path: empty: the whole document.
+        @param version: which one of the document; 0: the newest.
+        @raise NotFound: nothing was ever written to the namespace, or the version is not there.
+        """
+        keys = rules.path_from(path, self._limits)
+        document = await self._ledger.load(namespace)
+        if not document.version:
+            raise NotFound("Not found")
+        if version < 0:
+            raise BadRequest(f"there is no version {version}: they begin with 1")
+        root = await self._ledger.as_of(namespace, document, version) if version else document.root
+        return Found(
+            self.shown(namespace, keys, rules.at(root, keys), secret=secret), version or document.version
+        )
+
+    def glance(self, namespace: str, path: str, *, secret: bool = False) -> Found | None:
+        """The same, if it can be said at once; None: ask L{get}."""
+        document = self._ledger.peek(namespace)
+        if document is None:
+            return None
+        keys = rules.path_from(path, self._limits)
+        value = self.shown(namespace, keys, rules.at(document.root, keys), secret=secret)
+        return Found(value, document.version)
+
+    def shown(self, namespace: str, path: Path, node: Node | None, *, secret: bool) -> Shown:
+        """What somebody may see of what is at a path.
+
+        @raise Internal: a secret does not open.
+        """
+        pieces: list[str] = []
+        masked = self._show(namespace, path, node, secret, pieces.append)
+        return Shown("".join(pieces), masked)
+
+    def _show(
+        self, namespace: str, path: Path, node: Node | None, secret: bool, write: Callable[[str], None]
+    ) -> bool:
+        if node is None:
+            write("null")
+            return False
+        if isinstance(node, Leaf):
+            if not node.secret:
+                write(node.text)
+            else:
+                write(self._ring.open(namespace, path, node.text) if secret else _MASKED)
+            return node.secret and not secret
+        masked, between = False, "{"
+        for key in sorted(node):
+            write(f"{between}{jsontext.quoted(key)}:")
+            masked = self._show(namespace, (*path, key), node[key], secret, write) or masked
+            between = ","
+        write("}" if node else "{}")
+        return masked
+
+    # -- writing
+
+    async def set(
+        self,
+        namespace: str,
+        path: str,
+        data: str,
+        who: Account,
+        *,
+        secret: bool = False,
+        if_version: int = 0,
+    ) -> int:
+        """Put a value: an object is merged into what is there, anything else takes the place of it.
+
+        A secret which is set to its own mask, not as a secret, stays as it is: who writes back what they read, unable to
+        see secrets, does not overwrite them.
+
+        @param data: JSON.
+        @param secret: encrypt it; of an object, all its values.
+        @return: the version that the document has now.
+        """
+        keys = rules.path_from(path, self._limits)
+        value = rules.value_from(data, keys, self._limits)
+
+        async def decide(document: Document) -> Draft:
+            there = rules.at(document.root, keys)
+            merged = rules.merged(there, self._sealed(namespace, keys, value, there, secret))
+            root = document.root if merged is there else rules.placed(document.root, keys, merged)
+            used = (self._ring.current,) if secret else ()
+            return Draft(root, who.id, who.issuer, "set", keys, keys=used)
+
+        return await self._ledger.change(namespace, if_version, decide)
+
+    def _sealed(self, namespace: str, path: Path, value: Node, there: Node | None, secret: bool) -> Node:
+        """What is to be kept of a value; a leaf which is there already stays the same one."""
+        if not isinstance(value, Leaf):
+            inner = {} if there is None or isinstance(there, Leaf) else there
+            return {
+                key: self._sealed(namespace, (*path, key), each, inner.get(key), secret)
+                for key, each in value.items()
+            }
+        kept = there if isinstance(there, Leaf) and there.secret else None
+        if not secret:
+            return kept if kept is not None and value.text == _MASKED else value
+        if (
+            kept is not None
+            and id_of(kept.text) == self._ring.current
+            and self._ring.open(namespace, path, kept.text) == value.text
+        ):
+            return kept
+        return Leaf(self._ring.seal(namespace, path, value.text), secret=True)
+
+    async def delete(self, namespace: str, path: str, who: Account, *, if_version: int = 0) -> int:
+        """Take out what is at a path, and under it; a path where nothing is is no error.
+
+        @return: the version that the document has now.
+        @raise NotFound: nothing was ever written to the namespace.
+        """
+        keys = rules.path_from(path, self._limits)
+        if not keys:
+            raise BadRequest("the path is missing: say what to delete")
+
+        async def decide(document: Document) -> Draft:
+            if not document.version:
+                raise NotFound("Not found")
+            return Draft(rules.placed(document.root, keys, None), who.id, who.issuer, "delete", keys)
+
+        return await self._ledger.change(namespace, if_version, decide)
+
+    # -- versions
+
+    async def history(
+        self, namespace: str, *, path: str = "", before: int = 0, limit: int = 20
+    ) -> tuple[Sequence[Version], bool]:
+        """The versions which are kept, the newest first; and whether there are more.
+
+        @param path: only those which changed something at it, or under it.
+        @param before: only those whose numbers are below; 0: all.
+        """
+        keys = rules.path_from(path, self._limits)
+        if before < 0 or not 0 < limit <= LONGEST_PAGE:
+            raise BadRequest(
+                f"a history is read in pages of 1 to {LONGEST_PAGE} versions, before one of them"
+            )
+        document = await self._ledger.load(namespace)
+        if not document.version:
+            raise NotFound("Not found")
+        found: list[Version] = []
+        size = 0
+        async for version in self._ledger.versions(namespace, before or document.version + 1):
+            if keys and not rules.touches(version.differences, keys):
+                continue
+            size += rules.weight(version.differences)
+            if len(found) >= limit or (found and size > _PAGE):
+                return found, True
+            found.append(version)
+        return found, False
+
+    async def rollback(self, namespace: str, number: int, who: Account, *, if_version: int = 0) -> int:
+        """Make the document what it was at a version.
+
+        @return: the version that it has now.
+        @raise NotFound: there is no such version, or it is no longer kept.
+        """
+        if number < 1:
+            raise BadRequest("the version to go back to is missing")
+
+        async def decide(document: Document) -> Draft:
+            if not document.version:
+                raise NotFound("Not found")
+            root = await self._ledger.as_of(namespace, document, number)
+            return Draft(root, who.id, who.issuer, "rollback", (), target=number)
+
+        return await self._ledger.change(namespace, if_version, decide)
+
+    # -- watching
+
+    async def watch(self, namespace: str, path: str = "") -> Watch:
+        """What is at a path, now and after each change of it.
+
+        @raise Unavailable: too many watch already.
+        """
+        keys = rules.path_from(path, self._limits)
+        document = await self._ledger.load(namespace)
+        if sum(map(len, self._watches.values())) >= self._limits.watchers:
+            raise Unavailable(f"there are {self._limits.watchers} watchers already")
+        watch = Watch(keys, document, self._limits.backlog)
+        self._watches.setdefault(namespace, set()).add(watch)
+        return watch
+
+    def unwatch(self, namespace: str, watch: Watch) -> None:
+        """Nobody reads it any more."""
+        watch.close()
+        watches = self._watches.get(namespace, set())
+        watches.discard(watch)
+        if not watches:
+            self._watches.pop(namespace, None)
+
+    def _tell(self, namespace: str, before: Document, after: Document) -> None:
+        for watch in self._watches.get(namespace, ()):
+            watch.offer(before, after)
