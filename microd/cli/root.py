@@ -12,7 +12,7 @@ from microd.cli.session import Session
 _COMMANDS: Table = {
     name: (f"microd.cli.commands.{place}", summary)
     for name, place, summary in (
-        ("auth", "auth:auth", "Manage accounts and tokens"),
+        ("auth", "auth:auth", "Manage accounts, rules and tokens"),
         ("call", "call:call", "Call a service's endpoint with JSON"),
         ("env", "env:env", "Get and set the environment that micro talks to"),
         ("get", "services:get", "Get one thing in detail"),

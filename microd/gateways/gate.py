@@ -86,7 +86,7 @@ class Gate:
             namespace = self._namespace(account, headers.get("micro-namespace"), core)
             # The names of core endpoints are few; those that strangers ask for are not worth remembering.
             resource = _core_resource(service, endpoint) if core else Resource("service", service, endpoint)
-            self._auth.authorize(account, namespace, resource)
+            self._auth.authorize(account, DEFAULT_NAMESPACE if core else namespace, resource)
         except MicroError as error:
             raise error.identified(service) from None
         return account, namespace
@@ -115,7 +115,7 @@ class Gate:
 
 @lru_cache(maxsize=4096)
 def _core_resource(service: str, endpoint: str) -> Resource:
-    return Resource("service", service, endpoint)
+    return Resource("service", service, endpoint, core=True)
 
 
 def _token_of(authorization: object) -> str | None:

@@ -78,3 +78,78 @@ def test_mistakes(user: User, words: Any, told: Any) -> None:
     got = user.micro("auth", *words)
     assert got.code == 1
     assert got.err.startswith(told)
+
+
+DEFAULT = pb.Rule(
+    id="default", resource=pb.Resource(type="*", name="*", endpoint="*"), access=pb.Access.GRANTED
+)
+RULE = pb.Rule(
+    id="rule",
+    scope="admin",
+    resource=pb.Resource(type="service", name="greeter", endpoint="Greeter.Hello"),
+    access=pb.Access.DENIED,
+    priority=7,
+)
+
+
+def test_rules(user: User, daemon: Daemon) -> None:
+    """Rules are a table, by resource and priority, the last first; a rule without a scope is public."""
+    daemon.answers("/auth.Rules/List", pb.ListResponse(rules=[DEFAULT, RULE]))
+    assert user.micro("auth", "list", "rules", "--namespace=foo").out == (
+        "ID\t\tScope\t\tAccess\t\tResource\t\tPriority\n"
+        "rule\t\tadmin\t\tDENIED\t\tservice:greeter:Greeter.Hello\t\t7\n"
+        "default\t\t<public>\t\tGRANTED\t\t*:*:*\t\t0\n"
+    )
+    assert pb.ListRequest.FromString(daemon.calls[-1].body).options.namespace == "foo"
+    assert user.micro("auth", "list", "rules", "--json").json[1]["id"] == "default"
+
+
+def test_create_rule(user: User, daemon: Daemon) -> None:
+    """A rule is sent as it was put."""
+    daemon.answers("/auth.Rules/Create", pb.CreateResponse())
+    words = "--scope=admin --resource=service:greeter:Greeter.Hello --access=denied --priority=7"
+    assert user.micro("auth", "create", "rule", *words.split(), "rule").out == "Rule created\n"
+    sent = pb.CreateRequest.FromString(daemon.calls[-1].body)
+    assert (sent.rule, sent.options.namespace) == (RULE, "micro")
+
+
+def test_create_public_rule(user: User, daemon: Daemon) -> None:
+    """A rule lets everybody in unless it says otherwise."""
+    daemon.answers("/auth.Rules/Create", pb.CreateResponse())
+    user.micro("auth", "create", "rule", "default", "--resource", "*:*:*")
+    assert pb.CreateRequest.FromString(daemon.calls[-1].body).rule == DEFAULT
+
+
+def test_delete_rule(user: User, daemon: Daemon) -> None:
+    """A rule is deleted by its id."""
+    daemon.answers("/auth.Rules/Delete", pb.DeleteResponse())
+    assert user.micro("auth", "delete", "rule", "default").out == "Rule deleted\n"
+    assert pb.DeleteRequest.FromString(daemon.calls[-1].body).id == "default"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("create rule --resource=*:*:*", "Too many arguments, expected one argument: ID"),
+        ("create rule a b --resource=*:*:*", "Too many arguments, expected one argument: ID"),
+        ("create rule a --access=maybe", "Invalid access: maybe, must be granted or denied"),
+        ("create rule a", "Invalid resource, must be in the format type:name:endpoint"),
+        ("create rule a --resource=x:y", "Invalid resource, must be in the format type:name:endpoint"),
+        ("create rule a --resource=a:b:c --priority=2147483648", "Invalid priority: 2147483648"),
+        ("delete rule", "Expected one argument: ID"),
+        ("delete rule a b", "Expected one argument: ID"),
+    ],
+)
+def test_rule_mistakes(user: User, daemon: Daemon, words: str, told: str) -> None:
+    """What can be no rule is told before anything is sent, with exit code 1."""
+    got = user.micro("auth", *words.split())
+    assert got.code == 1
+    assert got.err.startswith(told)
+    assert daemon.calls == []
+
+
+def test_rule_refused(user: User, daemon: Daemon) -> None:
+    """What the server says no to is told as it says it, with exit code 1."""
+    daemon.refuses("/auth.Rules/Delete", 400, "Rule not found")
+    got = user.micro("auth", "delete", "rule", "x")
+    assert (got.code, got.err) == (1, "Rule not found\n")

@@ -257,7 +257,7 @@ def test_may_they(town: Any, core: Core) -> None:
     refusal = town.refusal("/core.Core/Inspect", ask("x"))
     assert (refusal.code, refusal.id, refusal.detail) == (403, "core", "not you")
     assert core.callers == []
-    assert town.auth.asked == [(None, "micro", Resource("service", "core", "Core.Inspect"))]
+    assert town.auth.asked == [(None, "micro", Resource("service", "core", "Core.Inspect", core=True))]
 
 
 def test_disconnect(town: Any, core: Core) -> None:

@@ -1,4 +1,4 @@
-"""C{micro auth}: accounts and tokens. (Rules come with the service that keeps them.)"""
+"""C{micro auth}: accounts, rules and tokens."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from microd.cli.lazy import MicroGroup, pass_session
 from microd.cli.session import Session
 
 if TYPE_CHECKING:
-    from microd.wire.auth_pb2 import Account, Token
+    from microd.wire.auth_pb2 import Account, Rule, Token
 
+_PRIORITIES = 1 << 31
 _NAMESPACE = click.option(
     "--namespace", default="", metavar="NAME", help="Whose account; the current namespace's by default."
 )
 
 
-@click.group(cls=MicroGroup, refused=FAILED, short_help="Manage accounts and tokens")
+@click.group(cls=MicroGroup, refused=FAILED, short_help="Manage accounts, rules and tokens")
 def auth() -> None:
-    """Manage the accounts of a namespace, and make tokens."""
+    """Manage the accounts and rules of a namespace, and make tokens."""
 
 
-@auth.group("list", cls=MicroGroup, misses=MALFORMED, short_help="List accounts")
+@auth.group("list", cls=MicroGroup, misses=MALFORMED, short_help="List accounts or rules")
 def listing() -> None:
     """List what the auth service keeps."""
 
@@ -44,9 +45,23 @@ def accounts(session: Session, namespace: str) -> None:
     session.answer([_account(each) for each in found], lambda: "\n".join(_rows(found)))
 
 
-@auth.group("create", cls=MicroGroup, misses=MALFORMED, short_help="Create an account or a token")
+@listing.command("rules", short_help="List the rules")
+@_NAMESPACE
+@pass_session
+def rules(session: Session, namespace: str) -> None:
+    """List the rules of a namespace: who may call what.
+
+    The rule with the highest priority that applies decides; of those with the same priority a denial does. Where none
+    applies, the call is refused. A rule without a scope (<public>) is for everybody, one for * for the namespace's
+    accounts, one for + for any account, and else for the namespace's accounts which have that scope.
+    """
+    found = _kept_rules(session, namespace)
+    session.answer([_rule(each) for each in found], lambda: "\n".join(_rule_rows(found)))
+
+
+@auth.group("create", cls=MicroGroup, misses=MALFORMED, short_help="Create an account, a rule or a token")
 def create() -> None:
-    """Create an account or a token."""
+    """Create an account, a rule or a token."""
 
 
 @create.command("account", short_help="Create an account")
@@ -76,6 +91,54 @@ def create_account(
     session.answer(made, lambda: f"Account created: {_compact(made)}")
 
 
+@create.command("rule", short_help="Create a rule")
+@click.argument("ids", metavar="ID", nargs=-1)
+@click.option("--scope", default="", help="Whom it is for: nothing for everybody, *, +, or a scope.")
+@click.option(
+    "--resource",
+    default="",
+    metavar="TYPE:NAME:ENDPOINT",
+    help="What it is about, such as service:greeter:Greeter.Hello; * stands for any.",
+)
+@click.option("--access", default="granted", metavar="ACCESS", help="granted (the default) or denied.")
+@click.option("--priority", default=0, type=int, help="The highest is asked first; 0 by default.")
+@_NAMESPACE
+@pass_session
+def create_rule(
+    session: Session,
+    ids: tuple[str, ...],
+    scope: str,
+    resource: str,
+    access: str,
+    priority: int,
+    namespace: str,
+) -> None:
+    """Create the rule ID: who may call what. It holds at once; see `micro auth list rules --help`."""
+    from microd.wire.auth_pb2 import DENIED, GRANTED, CreateRequest, CreateResponse, Options, Resource, Rule
+
+    if len(ids) != 1:
+        raise CommandFailed("Too many arguments, expected one argument: ID")
+    if access not in ("granted", "denied"):
+        raise CommandFailed(f"Invalid access: {access}, must be granted or denied")
+    parts = resource.split(":")
+    if len(parts) != 3:
+        raise CommandFailed("Invalid resource, must be in the format type:name:endpoint")
+    if not -_PRIORITIES <= priority < _PRIORITIES:
+        raise CommandFailed(
+            f"Invalid priority: {priority}, must be between {-_PRIORITIES} and {_PRIORITIES - 1}"
+        )
+    rule = Rule(
+        id=ids[0],
+        scope=scope,
+        resource=Resource(type=parts[0], name=parts[1], endpoint=parts[2]),
+        access=GRANTED if access == "granted" else DENIED,
+        priority=priority,
+    )
+    request = CreateRequest(rule=rule, options=Options(namespace=namespace or session.namespace))
+    session.remote.unary("/auth.Rules/Create", request, CreateResponse)
+    session.answer(_rule(rule), lambda: "Rule created")
+
+
 @create.command("token", short_help="Create a token for an account")
 @click.option("--id", "id_", default="", metavar="ID", help="The account.")
 @click.option("--secret", default="", help="Its secret; asked for if not given.")
@@ -100,9 +163,9 @@ def create_token(session: Session, id_: str, secret: str, expiry: int, namespace
     session.answer(made, lambda: f"Token created: {_compact(made)}")
 
 
-@auth.group("delete", cls=MicroGroup, misses=MALFORMED, short_help="Delete an account")
+@auth.group("delete", cls=MicroGroup, misses=MALFORMED, short_help="Delete an account or a rule")
 def deletion() -> None:
-    """Delete an account."""
+    """Delete an account or a rule."""
 
 
 @deletion.command("account", short_help="Delete an account")
@@ -116,6 +179,26 @@ def delete_account(session: Session, id_: str, namespace: str) -> None:
     _require(id_)
     request = DeleteAccountRequest(id=id_, options=Options(namespace=namespace or session.namespace))
     session.remote.unary("/auth.Accounts/Delete", request, DeleteAccountResponse)
+
+
+@deletion.command("rule", short_help="Delete a rule")
+@click.argument("ids", metavar="ID", nargs=-1)
+@_NAMESPACE
+@pass_session
+def delete_rule(session: Session, ids: tuple[str, ...], namespace: str) -> None:
+    """Delete the rule ID; it holds no more at once.
+
+    Every namespace begins with the rule `default`, which lets everybody call its services. Deleting it closes them;
+    `micro auth create rule members --scope '*' --resource '*:*:*'` opens them to the namespace's accounts, and
+    `micro auth create rule default --resource '*:*:*'` to everybody.
+    """
+    from microd.wire.auth_pb2 import DeleteRequest, DeleteResponse, Options
+
+    if len(ids) != 1:
+        raise CommandFailed("Expected one argument: ID")
+    request = DeleteRequest(id=ids[0], options=Options(namespace=namespace or session.namespace))
+    session.remote.unary("/auth.Rules/Delete", request, DeleteResponse)
+    session.answer({"id": ids[0]}, lambda: "Rule deleted")
 
 
 def _require(id_: str) -> None:
@@ -153,6 +236,38 @@ def _rows(found: list[Account]) -> list[str]:
     for account in found:
         metadata = " ".join(f"{key}={value}" for key, value in sorted(account.metadata.items()))
         rows.append((account.id, account.name, ", ".join(account.scopes) or "n/a", metadata or "n/a"))
+    return ["\t\t".join(row) for row in rows]
+
+
+def _kept_rules(session: Session, namespace: str) -> list[Rule]:
+    from microd.wire.auth_pb2 import ListRequest, ListResponse, Options
+
+    request = ListRequest(options=Options(namespace=namespace or session.namespace))
+    found = session.remote.unary("/auth.Rules/List", request, ListResponse).rules
+    return sorted(found, key=lambda rule: (_resource(rule), rule.priority, rule.id), reverse=True)
+
+
+def _resource(rule: Rule) -> str:
+    return f"{rule.resource.type}:{rule.resource.name}:{rule.resource.endpoint}"
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    from microd.wire.auth_pb2 import Access
+
+    return {
+        "id": rule.id,
+        "scope": rule.scope,
+        "access": Access.Name(rule.access),
+        "resource": _resource(rule),
+        "priority": rule.priority,
+    }
+
+
+def _rule_rows(found: list[Rule]) -> list[str]:
+    rows = [("ID", "Scope", "Access", "Resource", "Priority")]
+    for each in map(_rule, found):
+        scope = each["scope"] or "<public>"
+        rows.append((each["id"], scope, each["access"], each["resource"], str(each["priority"])))
     return ["\t\t".join(row) for row in rows]
 
 

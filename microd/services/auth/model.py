@@ -30,6 +30,13 @@ class WrongSecret(BadRequest):
         super().__init__("Secret not correct")
 
 
+class UnknownRule(BadRequest):
+    """Rule not found"""
+
+    def __init__(self) -> None:
+        super().__init__("Rule not found")
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """A refresh token which is out there.
@@ -78,11 +85,15 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What somebody wants to use; C{*} stands for any."""
+    """What somebody wants to use; in a rule C{*} stands for any.
+
+    @ivar core: it is the platform's own; told by the door, never by a rule.
+    """
 
     type: str = "*"
     name: str = "*"
     endpoint: str = "*"
+    core: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,7 @@ class Rule:
     """Who may use what.
 
     @ivar scope: empty for everybody, C{*} for accounts of the namespace, C{+} for any account, else a scope to have.
+    @ivar priority: the higher, the earlier it is asked.
     """
 
     id: str
@@ -99,5 +111,5 @@ class Rule:
     priority: int = 0
 
 
-#: The rule which every namespace has (spec 5.2): everybody may call everything.
+#: The rule with which every namespace begins (spec 5.2): everybody may call every service of its users.
 DEFAULT_RULE = Rule(id="default", scope="", resource=Resource(), granted=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from microd.kernel.access import require_admin, require_member
 from microd.kernel.caller import DEFAULT_NAMESPACE, Account, Caller
 from microd.kernel.endpoint import Endpoint
-from microd.kernel.errors import Unauthorized, Unimplemented
-from microd.services.auth.model import Draft, Rule, Token
+from microd.kernel.errors import BadRequest, Unauthorized
+from microd.services.auth.model import Draft, Resource, Rule, Token
 from microd.services.auth.service import Auth
 from microd.wire import auth_pb2 as wire
 
@@ -81,17 +79,21 @@ class _Rpc:
         )
         return wire.ChangeSecretResponse()
 
-    async def create_rule(self, request: wire.CreateRequest, caller: Caller) -> NoReturn:
-        require_admin(caller, request.options.namespace or DEFAULT_NAMESPACE)
-        raise Unimplemented(
-            "rules cannot be made yet: every namespace has one, which lets everybody call everything"
-        )
+    async def create_rule(self, request: wire.CreateRequest, caller: Caller) -> wire.CreateResponse:
+        namespace = request.options.namespace or DEFAULT_NAMESPACE
+        require_admin(caller, namespace)
+        if not request.HasField("rule"):
+            raise BadRequest("Rule missing")
+        await self._auth.create_rule(namespace, rule_from(request.rule))
+        return wire.CreateResponse()
 
-    async def delete_rule(self, request: wire.DeleteRequest, caller: Caller) -> NoReturn:
-        require_admin(caller, request.options.namespace or DEFAULT_NAMESPACE)
-        raise Unimplemented(
-            "rules cannot be deleted yet: every namespace has one, which lets everybody call everything"
-        )
+    async def delete_rule(self, request: wire.DeleteRequest, caller: Caller) -> wire.DeleteResponse:
+        namespace = request.options.namespace or DEFAULT_NAMESPACE
+        require_admin(caller, namespace)
+        if not request.id:
+            raise BadRequest("ID missing")
+        await self._auth.delete_rule(namespace, request.id)
+        return wire.DeleteResponse()
 
     async def rules(self, request: wire.ListRequest, caller: Caller) -> wire.ListResponse:
         namespace = request.options.namespace or DEFAULT_NAMESPACE
@@ -128,6 +130,23 @@ def token_message(token: Token) -> wire.Token:
     return wire.Token(
         access_token=token.access, refresh_token=token.refresh, created=token.created, expiry=token.expires
     )
+
+
+def rule_from(message: wire.Rule) -> Rule:
+    """A rule.
+
+    @raise BadRequest: something is missing that none can be without; clients match the words.
+    """
+    if not message.id:
+        raise BadRequest("ID missing")
+    if not message.HasField("resource"):
+        raise BadRequest("Resource missing")
+    if message.access == wire.UNKNOWN:
+        raise BadRequest("Access missing")
+    if message.access not in (wire.GRANTED, wire.DENIED):
+        raise BadRequest(f"the rule's access must be GRANTED or DENIED, not {message.access}")
+    resource = Resource(message.resource.type, message.resource.name, message.resource.endpoint)
+    return Rule(message.id, message.scope, resource, message.access == wire.GRANTED, message.priority)
 
 
 def rule_message(rule: Rule) -> wire.Rule:

@@ -21,7 +21,6 @@ from microd.services.auth.accounts import Accounts
 from microd.services.auth.admin import FirstAdmin
 from microd.services.auth.interface import Hasher, Vault
 from microd.services.auth.model import (
-    DEFAULT_RULE,
     Draft,
     Enrolment,
     InvalidToken,
@@ -31,7 +30,9 @@ from microd.services.auth.model import (
     UnknownAccount,
     WrongSecret,
 )
+from microd.services.auth.rulebook import Rulebook
 from microd.services.auth.tokens import Claims, Mint, Remembered
+from microd.services.auth.verdicts import refusal
 
 
 class Auth(OrderedService):
@@ -57,6 +58,7 @@ class Auth(OrderedService):
         self.setName("auth")
         self._clock = clock
         self._accounts = Accounts(vault)
+        self._rulebook = Rulebook(vault)
         self._hasher = hasher
         self._key = key
         self._first = first
@@ -69,6 +71,7 @@ class Auth(OrderedService):
         await super()._start()
         self._mint = Mint(self._key())
         self._generations = await self._accounts.generations()
+        await self._rulebook.load()
         await self._first.see_to(self)
 
     # -- tokens
@@ -188,11 +191,36 @@ class Auth(OrderedService):
     # -- may they?
 
     def authorize(self, account: Account | None, namespace: str, resource: Resource) -> None:
-        """May they? Everybody may, by the rule which every namespace has."""
+        """May they? Waits for nothing; L{microd.services.auth.verdicts} says how it is decided.
+
+        @raise Unauthorized: not without an account.
+        @raise Forbidden: not with this one; the rule that says so is named.
+        """
+        verdict = self._rulebook.verdict(account, namespace, resource)
+        if not verdict.granted:
+            raise refusal(verdict, account, namespace, resource)
 
     def rules(self, namespace: str) -> Sequence[Rule]:
-        """The rules of a namespace."""
-        return [DEFAULT_RULE]
+        """The rules of a namespace, the one that is asked first in front."""
+        return self._rulebook.of(namespace)
+
+    async def create_rule(self, namespace: str, rule: Rule) -> None:
+        """Add a rule; from then on it holds at every door.
+
+        @raise BadRequest: there can be no such rule, or there is one.
+        """
+        async with _Turn(self._turn):
+            await self._rulebook.create(namespace, rule)
+            self._changes += 1
+
+    async def delete_rule(self, namespace: str, id: str) -> None:
+        """Take a rule away; from then on it holds no more.
+
+        @raise UnknownRule: there is none.
+        """
+        async with _Turn(self._turn):
+            await self._rulebook.delete(namespace, id)
+            self._changes += 1
 
     # -- the rest
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from microd.kernel.caller import Account
-from microd.kernel.errors import BadRequest, Forbidden, MicroError, Unauthorized, Unimplemented
+from microd.kernel.errors import BadRequest, Forbidden, MicroError, Unauthorized
 from microd.wire import auth_pb2 as wire
 
 FOO = wire.Options(namespace="foo")
@@ -206,13 +206,3 @@ def test_default_rule(scene: Any) -> None:
     )
     with pytest.raises(Unauthorized):
         scene.call("/auth.Rules/List", wire.ListRequest(options=FOO), None)
-
-
-def test_rules_are_not_kept(scene: Any) -> None:
-    """Making or deleting a rule says that it does nothing yet, rather than do nothing."""
-    with pytest.raises(Unimplemented, match="cannot be made yet"):
-        scene.call("/auth.Rules/Create", wire.CreateRequest(options=FOO), FOO_ADMIN)
-    with pytest.raises(Unimplemented, match="cannot be deleted yet"):
-        scene.call("/auth.Rules/Delete", wire.DeleteRequest(options=FOO), FOO_ADMIN)
-    with pytest.raises(Forbidden):
-        scene.call("/auth.Rules/Create", wire.CreateRequest(options=FOO), FOO_USER)
