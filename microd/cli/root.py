@@ -13,6 +13,7 @@ _COMMANDS: Table = {
     name: (f"microd.cli.commands.{place}", summary)
     for name, place, summary in (
         ("auth", "auth:auth", "Manage accounts, rules and tokens"),
+        ("broker", "broker:broker", "Publish messages and read them"),
         ("call", "call:call", "Call a service's endpoint with JSON"),
         ("env", "env:env", "Get and set the environment that micro talks to"),
         ("get", "services:get", "Get one thing in detail"),
@@ -20,6 +21,7 @@ _COMMANDS: Table = {
         ("login", "login:login", "Log in to the current environment"),
         ("logout", "login:logout", "Log out of the current environment"),
         ("logs", "logs:logs", "Read the output of a service"),
+        ("network", "network:network", "Show the network: daemons, routes and services"),
         ("new", "new:new", "Make a folder with a new service"),
         ("run", "run:run", "Run a service from its source"),
         ("server", "server:server", "Run the micro server here"),
