@@ -31,6 +31,11 @@ from microd.services.auth import rpc as auth_rpc
 from microd.services.auth.backends.store import StoreVault
 from microd.services.auth.embedded import embedded_auth
 from microd.services.auth.service import Auth
+from microd.services.config import rpc as config_rpc
+from microd.services.config.backends.store import StoredDocuments
+from microd.services.config.keyring import load_or_make as load_or_make_keys
+from microd.services.config.model import Limits as ConfigLimits
+from microd.services.config.service import Config
 from microd.services.network.dialer import Dialer, tcp_endpoint
 from microd.services.network.router import Router
 from microd.services.registry import rpc as registry_rpc
@@ -78,6 +83,7 @@ class _Assembly:
         self._store = SqliteStore(data / "store.db", reactor)
         self._registry = Registry(reactor)
         self._auth = self._build_auth()
+        self._config = self._build_config()
         self._dialer = Dialer(
             reactor, tcp_endpoint(reactor), limits=Limits(max_message=settings.network.max_message)
         )
@@ -104,6 +110,7 @@ class _Assembly:
             self._system,
             self._store if "store" in self._services else None,
             self._auth,
+            self._config if "config" in self._services else None,
             self._registry,
             self._dialer,
             network.opening if network else None,
@@ -130,6 +137,18 @@ class _Assembly:
             public_key=auth.public_key,
             admin_secret=_admin_secret(auth.admin_secret, auth.admin_secret_file),
         )
+
+    def _build_config(self) -> Config:
+        wanted = self._settings.config
+        keys = partial(
+            load_or_make_keys,
+            self._data,
+            given=wanted.secret_key,
+            file=wanted.secret_key_file,
+            lost=wanted.lost_keys,
+        )
+        limits = ConfigLimits(history=wanted.history)
+        return Config(self._reactor, StoredDocuments(self._system), keys, limits)
 
     def _build_runtime(self) -> Runtime:
         wanted = self._settings.runtime
@@ -162,6 +181,7 @@ class _Assembly:
         offered = {
             "registry": lambda: registry_rpc.endpoints(self._registry, reserved=CORE_SERVICES),
             "store": lambda: store_rpc.endpoints(self._store),
+            "config": lambda: config_rpc.endpoints(self._config),
             "auth": lambda: auth_rpc.endpoints(self._auth),
             "runtime": lambda: runtime_rpc.endpoints(self._runtime, reserved=CORE_SERVICES),
         }

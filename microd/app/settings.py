@@ -13,7 +13,7 @@ from microd.app import values
 from microd.app.values import Reader
 
 #: What can run: core services and doors.
-CORE_SERVICES = ("registry", "store", "auth", "runtime")
+CORE_SERVICES = ("registry", "store", "config", "auth", "runtime")
 DOORS = ("network", "proxy", "api")
 
 
@@ -69,6 +69,22 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
+class Config:
+    """Configuration and secrets."""
+
+    secret_key: str = _setting(
+        values.text,
+        "",
+        "base64 of the 32 bytes which secrets are encrypted with, then of former ones; empty: one is made",
+    )
+    secret_key_file: str = _setting(values.text, "", "a file which holds the same")
+    lost_keys: tuple[str, ...] = _setting(
+        values.words, (), "ids of keys which are gone for good, and the secrets with them"
+    )
+    history: int = _setting(values.count, 500, "how many versions of each namespace's configuration are kept")
+
+
+@dataclass(frozen=True, slots=True)
 class Auth:
     """Accounts and tokens."""
 
@@ -106,6 +122,7 @@ class Settings:
     api: Api = field(default_factory=Api)
     proxy: Proxy = field(default_factory=Proxy)
     network: Network = field(default_factory=Network)
+    config: Config = field(default_factory=Config)
     auth: Auth = field(default_factory=Auth)
     runtime: Runtime = field(default_factory=Runtime)
 
