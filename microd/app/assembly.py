@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,14 +19,18 @@ from microd.app.lock import FolderLock
 from microd.app.root import Root
 from microd.app.settings import CORE_SERVICES, DOORS, TABLE, Settings
 from microd.app.sources import BadSettings
-from microd.app.values import endpoint_string
+from microd.app.values import endpoint_string, is_local
 from microd.gateways.api import limits as api_limits
 from microd.gateways.api.gateway import Gateway
 from microd.gateways.door import Door
 from microd.gateways.gate import Gate
 from microd.gateways.listen import CannotListen, Listener
+from microd.gateways.ops import process
+from microd.gateways.ops.pages import OpsSite
+from microd.gateways.ops.pulse import Pulse
 from microd.kernel.caller import Account
 from microd.kernel.endpoint import Endpoint
+from microd.kernel.health import Figures, Reason
 from microd.kernel.lifecycle import TogetherService, split
 from microd.services.auth import rpc as auth_rpc
 from microd.services.auth.backends.store import StoreVault
@@ -90,6 +95,9 @@ class _Assembly:
         self._router = Router(self._registry, self._dialer)
         self._runtime = self._build_runtime()
         self._endpoints = self._core_endpoints()
+        self._reasons: dict[str, Reason] = {}
+        self._figures: list[Figures] = [process.figures]
+        self._pulse = Pulse(reactor, partial(notify_systemd, "WATCHDOG=1", environ), environ, os.getpid())
         self._listeners = {name: build() for name, build in self._door_builders() if name in self._doors}
         self._announcement = Announcement(data)
 
@@ -98,15 +106,19 @@ class _Assembly:
         root = Root(self._reactor, self._ready, failed)
         public = TogetherService()
         for name, listener in self._listeners.items():
-            if name != "network":
+            if name not in ("network", "ops"):
                 listener.opening.setServiceParent(public)
-        network = self._listeners.get("network")
+        network, ops = self._listeners.get("network"), self._listeners.get("ops")
+        self._report(root)
         # Addresses are taken first, and opened when what is behind them is up. Services are started again once all doors
         # are open; they are stopped once the public doors have drained, while they can still reach the platform.
         runtime_stops, runtime_starts = split(self._runtime) if "runtime" in self._services else (None, None)
         parts: list[IService | None] = [
             FolderLock(self._data),
             *self._listeners.values(),
+            # Operators see the daemon start, and see it drain.
+            self._pulse,
+            ops.opening if ops else None,
             self._system,
             self._store if "store" in self._services else None,
             self._auth,
@@ -190,7 +202,8 @@ class _Assembly:
     # -- doors
 
     def _door_builders(self) -> Sequence[tuple[str, Callable[[], Listener]]]:
-        return [("network", self._network), ("proxy", self._proxy), ("api", self._api)]
+        ops = [("ops", self._ops)] if self._settings.ops.address else []
+        return [("network", self._network), ("proxy", self._proxy), ("api", self._api), *ops]
 
     def _network(self) -> Listener:
         wanted = self._settings.network
@@ -237,6 +250,23 @@ class _Assembly:
         )
         return self._listener("api", serverFromString, gateway.server, wanted.address, gateway.drain)
 
+    def _ops(self) -> Listener:
+        wanted = self._settings.ops
+        if not wanted.token and not is_local(wanted.address):
+            raise BadSettings(
+                f"ops.address: {wanted.address} is beyond loopback, so ops.token must be set: "
+                "what tools are to show to read the metrics"
+            )
+        site = OpsSite(self._reactor, self._reasons, self._figures, wanted.token)
+        return self._listener("ops", serverFromString, site, wanted.address, _at_once)
+
+    def _report(self, root: Root) -> None:
+        """Have the ops door ask whoever has something to tell."""
+        self._figures.append(self._pulse.figures)
+        self._reasons["daemon"] = root.ill
+        for name, listener in self._listeners.items():
+            self._reasons[name] = listener.ill
+
     def _listener(self, name: str, parse: Any, factory: Any, address: str, drain: Any) -> Listener:
         row = TABLE[f"{name}.address"]
         remedy = f"choose another address with --{row.option}, {row.env} or address in [{name}] of the settings file"
@@ -279,6 +309,10 @@ class _Assembly:
         shown = {name: listener.address for name, listener in self._listeners.items()}
         self._announcement.log.info("{sentence}", sentence=sentence(self._data, shown, login))
         notify_systemd("READY=1", self._environ)
+
+
+async def _at_once(_: float) -> None:
+    """There is nothing to drain."""
 
 
 def _chosen(settings: Settings, known: Sequence[str]) -> set[str]:

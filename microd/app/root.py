@@ -56,7 +56,13 @@ class Root(OrderedService):
         self._reactor = reactor
         self._ready = ready
         self._failed = failed
-        self._stopping = False
+        self._stopping = self._is_up = False
+
+    def ill(self) -> str | None:
+        """Why the daemon as a whole is not ready (a L{microd.kernel.health.Reason})."""
+        if self._stopping:
+            return "the daemon is draining: it finishes what it has begun, and stops"
+        return None if self._is_up else "the daemon is starting"
 
     def startService(self) -> None:  # type: ignore[override]
         """Start the children as soon as the reactor runs."""
@@ -69,6 +75,7 @@ class Root(OrderedService):
 
     def _running(self) -> None:
         if not self._stopping:
+            self._is_up = True
             self._ready()
 
     def _broken(self, reason: Failure) -> None:

@@ -14,7 +14,7 @@ from microd.app.values import Reader
 
 #: What can run: core services and doors.
 CORE_SERVICES = ("registry", "store", "config", "auth", "runtime")
-DOORS = ("network", "proxy", "api")
+DOORS = ("network", "proxy", "api", "ops")
 
 
 def _setting(read: Reader, default: Any, help: str, env: str = "") -> Any:
@@ -66,6 +66,20 @@ class Network:
         values.address, "127.0.0.1:8443", "where services reach the platform and each other"
     )
     max_message: int = _setting(values.size, 32 << 20, "largest gRPC message")
+
+
+@dataclass(frozen=True, slots=True)
+class Ops:
+    """The door for operators: metrics, liveness, readiness."""
+
+    address: str = _setting(
+        values.optional_address,
+        "127.0.0.1:8099",
+        "where operators' tools ask how the daemon is; off: nowhere",
+    )
+    token: str = _setting(
+        values.text, "", "what they show as a bearer token; demanded where the address is beyond loopback"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +136,7 @@ class Settings:
     api: Api = field(default_factory=Api)
     proxy: Proxy = field(default_factory=Proxy)
     network: Network = field(default_factory=Network)
+    ops: Ops = field(default_factory=Ops)
     config: Config = field(default_factory=Config)
     auth: Auth = field(default_factory=Auth)
     runtime: Runtime = field(default_factory=Runtime)

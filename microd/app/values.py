@@ -99,6 +99,29 @@ def address(value: object) -> str:
     raise ValueError('wants an address such as "127.0.0.1:8080" or an endpoint such as "unix:/run/api.sock"')
 
 
+def optional_address(value: object) -> str:
+    """An L{address}; nothing, or C{off}, for none."""
+    return "" if value in ("", "off") else address(value)
+
+
+def is_local(address: str) -> bool:
+    """Whether nobody beyond this host reaches an L{address}: it is on loopback, or in the file system."""
+    if address.startswith(_KINDS_OF_ENDPOINT):
+        return address.startswith("unix:") or _interface(address) in _LOOPBACK
+    host = address.rpartition(":")[0].strip("[]")
+    return host in _LOOPBACK or bool(_LOOPBACK_4.fullmatch(host))
+
+
+_LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
+_LOOPBACK_4 = re.compile(r"127(\.\d{1,3}){3}")
+
+
+def _interface(endpoint: str) -> str:
+    """The interface which an endpoint string of Twisted's names; empty: every one."""
+    found = re.search(r":interface=((?:[^:\\]|\\.)*)", endpoint)
+    return found[1].replace("\\", "") if found else ""
+
+
 def endpoint_string(address: str) -> str:
     """The Twisted endpoint description of C{address}; a bare C{:port} listens on every interface."""
     if address.startswith(_KINDS_OF_ENDPOINT):

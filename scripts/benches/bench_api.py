@@ -63,7 +63,7 @@ def microd(home: Path) -> Iterator[str]:
     """Run the daemon and the service; the URL that says hello."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("MICRO_")}
     env |= {"MICRO_HOME": str(home)}
-    for door in ("API", "PROXY", "NETWORK"):
+    for door in ("API", "PROXY", "NETWORK", "OPS"):
         env[f"MICRO_{door}_ADDRESS"] = "127.0.0.1:0"
     twistd = Path(sys.executable).with_name("twistd")
     note = home / "server" / "daemon.json"

@@ -10,7 +10,7 @@ import pytest
 
 from microd.app.settings import SECTIONS, TABLE, Settings
 from microd.app.sources import BadSettings, data_folder, load, unknown_names
-from microd.app.values import endpoint_string
+from microd.app.values import endpoint_string, is_local
 
 CONF = Path(__file__).parents[2] / "conf" / "microd.toml"
 
@@ -25,7 +25,7 @@ def test_defaults() -> None:
     """With nothing said, every setting has its default, and all doors are on loopback."""
     settings = load(None, {}, {})
     assert settings == Settings()
-    for door in (settings.api, settings.proxy, settings.network):
+    for door in (settings.api, settings.proxy, settings.network, settings.ops):
         assert door.address.startswith("127.0.0.1:")
 
 
@@ -138,3 +138,26 @@ def test_mistyped_environment() -> None:
     assert unknown_names(environ) == [
         "environment: MICRO_API_ADRESS is no setting; did you mean MICRO_API_ADDRESS?"
     ]
+
+
+@pytest.mark.parametrize("word", ["", "off"])
+def test_no_ops_door(word: str) -> None:
+    """The ops door can be left out; no other."""
+    assert load(None, {}, {"ops.address": word}).ops.address == ""
+    with pytest.raises(BadSettings):
+        load(None, {}, {"api.address": word})
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        *(("127.0.0.1:8099", True), ("127.1.2.3:1", True), ("localhost:1", True), ("[::1]:1", True)),
+        *(("unix:/run/x.sock", True), ("tcp:1:interface=127.0.0.1", True), (r"tcp6:1:interface=\:\:1", True)),
+        *((":8099", False), ("0.0.0.0:1", False), ("[::]:1", False), ("10.0.0.1:1", False), ("8099", False)),
+        *(("tcp:1", False), ("ssl:1:privateKey=k", False), ("systemd:domain=INET:index=0", False)),
+        *(("127.0.0.1.example:1", False), ("tcp:1:interface=10.0.0.1", False)),
+    ],
+)
+def test_local(address: str, local: bool) -> None:
+    """Only what nobody beyond this host can reach counts as local."""
+    assert is_local(address) is local
