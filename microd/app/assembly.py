@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.application.service import IService
 from twisted.internet.endpoints import serverFromString
@@ -20,7 +20,9 @@ from microd.app.root import Root
 from microd.app.settings import CORE_SERVICES, DOORS, TABLE, Settings
 from microd.app.sources import BadSettings
 from microd.app.values import endpoint_string, is_local
+from microd.gateways.api import blocklist_rpc
 from microd.gateways.api import limits as api_limits
+from microd.gateways.api.blocklist import Blocklist
 from microd.gateways.api.gateway import Gateway
 from microd.gateways.door import Door
 from microd.gateways.gate import Gate
@@ -36,14 +38,20 @@ from microd.services.auth import rpc as auth_rpc
 from microd.services.auth.backends.store import StoreVault
 from microd.services.auth.embedded import embedded_auth
 from microd.services.auth.service import Auth
+from microd.services.broker import model as broker_model
+from microd.services.broker import rpc as broker_rpc
+from microd.services.broker.service import Broker
 from microd.services.config import rpc as config_rpc
 from microd.services.config.backends.store import StoredDocuments
 from microd.services.config.keyring import load_or_make as load_or_make_keys
 from microd.services.config.model import Limits as ConfigLimits
 from microd.services.config.service import Config
+from microd.services.network import rpc as network_rpc
 from microd.services.network.dialer import Dialer, tcp_endpoint
 from microd.services.network.router import Router
+from microd.services.network.service import Network
 from microd.services.registry import rpc as registry_rpc
+from microd.services.registry.events import Announcer
 from microd.services.registry.service import Registry
 from microd.services.runtime import model as runtime_model
 from microd.services.runtime import rpc as runtime_rpc
@@ -82,17 +90,22 @@ class _Assembly:
         self._data = data
         self._reactor = reactor
         self._environ = environ
-        self._services = _chosen(settings, CORE_SERVICES) | {"registry", "auth"}
+        # Doors of the same name are chosen by themselves.
+        choosable = [name for name in CORE_SERVICES if name not in DOORS]
+        self._services = _chosen(settings, choosable) | {"registry", "auth", *DOORS, "router"}
         self._doors = _chosen(settings, DOORS)
         self._system = SqliteStore(data / "system.db", reactor)
         self._store = SqliteStore(data / "store.db", reactor)
-        self._registry = Registry(reactor)
+        self._broker = Broker(_broker_limits(settings))
+        self._registry = Registry(reactor, announce=Announcer(self._broker))
         self._auth = self._build_auth()
         self._config = self._build_config()
         self._dialer = Dialer(
             reactor, tcp_endpoint(reactor), limits=Limits(max_message=settings.network.max_message)
         )
         self._router = Router(self._registry, self._dialer)
+        self._net = Network(self._system, self._registry, self._dialer, self._platform_node)
+        self._blocklist = Blocklist(self._system, enforced=settings.api.blocklist_enabled)
         self._runtime = self._build_runtime()
         self._endpoints = self._core_endpoints()
         self._reasons: dict[str, Reason] = {}
@@ -123,8 +136,11 @@ class _Assembly:
             self._store if "store" in self._services else None,
             self._auth,
             self._config if "config" in self._services else None,
+            self._broker,
             self._registry,
             self._dialer,
+            self._net,
+            self._blocklist,
             network.opening if network else None,
             runtime_stops,
             public,
@@ -196,6 +212,10 @@ class _Assembly:
             "config": lambda: config_rpc.endpoints(self._config),
             "auth": lambda: auth_rpc.endpoints(self._auth),
             "runtime": lambda: runtime_rpc.endpoints(self._runtime, reserved=CORE_SERVICES),
+            "broker": lambda: broker_rpc.endpoints(self._broker),
+            "network": lambda: network_rpc.endpoints(self._net),
+            "router": lambda: network_rpc.router_endpoints(self._net),
+            "api": lambda: blocklist_rpc.endpoints(self._blocklist),
         }
         return [each for name in CORE_SERVICES if name in self._services for each in offered[name]()]
 
@@ -239,7 +259,7 @@ class _Assembly:
         wanted = self._settings.api
         gateway = Gateway(
             self._reactor,
-            Gate(self._auth),
+            Gate(self._blocklist.guard(self._auth)),
             self._router,
             self._dialer,
             self._registry,
@@ -318,6 +338,18 @@ async def _at_once(_: float) -> None:
 def _chosen(settings: Settings, known: Sequence[str]) -> set[str]:
     """Those of C{known} which C{daemon.only} names; all of them where it names none."""
     return set(known) & set(settings.daemon.only) or set(known)
+
+
+def _broker_limits(settings: Settings) -> broker_model.Limits:
+    wanted = settings.broker
+    return broker_model.Limits(
+        message=wanted.max_message,
+        backlog=wanted.backlog,
+        backlog_size=wanted.backlog_size,
+        memory=wanted.memory,
+        subscriptions=wanted.max_subscriptions,
+        slow=cast(broker_model.Slow, wanted.slow),
+    )
 
 
 def _admin_secret(secret: str, file: str) -> str:

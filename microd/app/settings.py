@@ -13,7 +13,7 @@ from microd.app import values
 from microd.app.values import Reader
 
 #: What can run: core services and doors.
-CORE_SERVICES = ("registry", "store", "config", "auth", "runtime")
+CORE_SERVICES = ("registry", "store", "config", "auth", "runtime", "broker", "network", "router", "api")
 DOORS = ("network", "proxy", "api", "ops")
 
 
@@ -48,6 +48,7 @@ class Api:
     timeout: float = _setting(
         values.duration, 60.0, "longest a call may take unless the caller asks for less"
     )
+    blocklist_enabled: bool = _setting(values.switch, True, "turn away the accounts on the blocklist")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,24 @@ class Config:
 
 
 @dataclass(frozen=True, slots=True)
+class Broker:
+    """Messages between services."""
+
+    max_message: int = _setting(values.size, 4 << 20, "largest message, headers and body")
+    max_subscriptions: int = _setting(values.count, 4096, "how many subscriptions a namespace may have")
+    backlog: int = _setting(values.count, 8192, "how many messages may wait for one subscriber")
+    backlog_size: int = _setting(values.size, 16 << 20, "how much memory they may take")
+    memory: int = _setting(
+        values.size, 128 << 20, "how much memory all waiting messages of one namespace may take"
+    )
+    slow: str = _setting(
+        values.choice("drop-oldest", "drop-new", "disconnect"),
+        "drop-oldest",
+        "what becomes of messages that nobody reads in time: drop-oldest, drop-new, disconnect",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Auth:
     """Accounts and tokens."""
 
@@ -136,6 +155,7 @@ class Settings:
     api: Api = field(default_factory=Api)
     proxy: Proxy = field(default_factory=Proxy)
     network: Network = field(default_factory=Network)
+    broker: Broker = field(default_factory=Broker)
     ops: Ops = field(default_factory=Ops)
     config: Config = field(default_factory=Config)
     auth: Auth = field(default_factory=Auth)

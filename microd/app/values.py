@@ -6,6 +6,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+#: Makes of what was written what is meant, or raises L{ValueError} with the words of L{duration} and the others.
+Reader = Callable[[object], Any]
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
@@ -81,6 +84,17 @@ def log_level(value: object) -> str:
     raise ValueError(f"wants one of {', '.join(LOG_LEVELS)}")
 
 
+def choice(*allowed: str) -> Reader:
+    """One of some words."""
+
+    def read(value: object) -> str:
+        if isinstance(value, str) and value.lower() in allowed:
+            return value.lower()
+        raise ValueError(f"wants one of {', '.join(allowed)}")
+
+    return read
+
+
 def words(value: object) -> tuple[str, ...]:
     """A list of strings, or one string with commas."""
     if isinstance(value, str):
@@ -131,7 +145,3 @@ def endpoint_string(address: str) -> str:
     if ":" in host:
         return f"tcp6:{port}:interface={host.replace(':', chr(92) + ':')}"
     return f"tcp:{port}" + (f":interface={host}" if host else "")
-
-
-#: What a reader is called in messages and in the annotated settings file.
-Reader = Callable[[object], Any]
