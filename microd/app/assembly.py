@@ -60,6 +60,10 @@ from microd.services.runtime.records import StoredRecords
 from microd.services.runtime.service import Runtime
 from microd.services.store import rpc as store_rpc
 from microd.services.store.backends.sqlite import SqliteStore
+from microd.services.store.blobs import rpc as blobs_rpc
+from microd.services.store.blobs.backends.files import FileBlobs
+from microd.services.store.blobs.backends.pool import Pool
+from microd.services.store.blobs.model import Limits as BlobLimits
 from microd.txgrpc import Limits
 from microd.txgrpc.endpoints import server_endpoint
 from microd.txgrpc.health import SERVICE as HEALTH
@@ -96,6 +100,8 @@ class _Assembly:
         self._doors = _chosen(settings, DOORS)
         self._system = SqliteStore(data / "system.db", reactor)
         self._store = SqliteStore(data / "store.db", reactor)
+        self._blob_index = SqliteStore(data / "blobs" / "index.db", reactor)
+        self._blobs = self._build_blobs()
         self._broker = Broker(_broker_limits(settings))
         self._registry = Registry(reactor, announce=Announcer(self._broker))
         self._auth = self._build_auth()
@@ -133,7 +139,7 @@ class _Assembly:
             self._pulse,
             ops.opening if ops else None,
             self._system,
-            self._store if "store" in self._services else None,
+            *((self._store, self._blob_index, self._blobs) if "store" in self._services else ()),
             self._auth,
             self._config if "config" in self._services else None,
             self._broker,
@@ -154,6 +160,10 @@ class _Assembly:
         return root
 
     # -- core services
+
+    def _build_blobs(self) -> FileBlobs:
+        limits = BlobLimits(blob=self._settings.store.max_blob)
+        return FileBlobs(self._data / "blobs", self._blob_index, Pool(self._reactor, "blobs"), limits=limits)
 
     def _build_auth(self) -> Auth:
         auth = self._settings.auth
@@ -208,7 +218,7 @@ class _Assembly:
     def _core_endpoints(self) -> Sequence[Endpoint]:
         offered = {
             "registry": lambda: registry_rpc.endpoints(self._registry, reserved=CORE_SERVICES),
-            "store": lambda: store_rpc.endpoints(self._store),
+            "store": lambda: [*store_rpc.endpoints(self._store), *blobs_rpc.endpoints(self._blobs)],
             "config": lambda: config_rpc.endpoints(self._config),
             "auth": lambda: auth_rpc.endpoints(self._auth),
             "runtime": lambda: runtime_rpc.endpoints(self._runtime, reserved=CORE_SERVICES),

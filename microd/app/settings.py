@@ -70,6 +70,13 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
+class Store:
+    """Records and blobs."""
+
+    max_blob: int = _setting(values.size, 1 << 30, "largest blob")
+
+
+@dataclass(frozen=True, slots=True)
 class Ops:
     """The door for operators: metrics, liveness, readiness."""
 
@@ -156,6 +163,7 @@ class Settings:
     proxy: Proxy = field(default_factory=Proxy)
     network: Network = field(default_factory=Network)
     broker: Broker = field(default_factory=Broker)
+    store: Store = field(default_factory=Store)
     ops: Ops = field(default_factory=Ops)
     config: Config = field(default_factory=Config)
     auth: Auth = field(default_factory=Auth)
