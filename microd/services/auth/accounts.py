@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 
 from microd.services.auth.interface import Vault
 from microd.services.auth.model import Enrolment
-from microd.services.auth.rules import dump, load
+from microd.services.auth.rules import LONGEST_ID, dump, load
 
 
 def key(kind: str, namespace: str, *rest: str) -> str:
@@ -37,6 +37,8 @@ class Accounts:
 
     async def find(self, namespace: str, text: str) -> Enrolment | None:
         """The account with this id; else the one with this name."""
+        if max(len(namespace), len(text)) > LONGEST_ID:
+            return None
         return await self.by_id(namespace, text) or await self.by_name(namespace, text)
 
     async def all(self, namespace: str) -> Sequence[Enrolment]:

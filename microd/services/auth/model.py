@@ -39,13 +39,16 @@ class UnknownRule(BadRequest):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A refresh token which is out there.
+    """What began with a login, and goes on by refresh tokens; see L{microd.services.auth.sessions}. Times are Unix seconds.
 
-    @ivar digest: SHA-256 of the token, in hexadecimal; the token itself is not kept.
-    @ivar expires: Unix seconds.
+    @ivar digest: SHA-256 of its name, in hexadecimal; the name itself is not kept.
+    @ivar turn: how many refresh tokens it had before the present one.
+    @ivar turned: since when it has that.
     """
 
     digest: str
+    turn: int
+    turned: float
     expires: float
 
 

@@ -49,7 +49,7 @@ class _Rpc:
 
     async def token(self, request: wire.TokenRequest, caller: Caller) -> wire.TokenResponse:
         token = await self._auth.token(
-            request.options.namespace or DEFAULT_NAMESPACE,
+            request.options.namespace,
             id=request.id,
             secret=request.secret,
             refresh_token=request.refresh_token,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -13,13 +13,14 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from microd.kernel.caller import Account
+from microd.kernel.caller import DEFAULT_NAMESPACE, Account
 from microd.kernel.errors import BadRequest
 from microd.kernel.lifecycle import OrderedService
 from microd.services.auth import rules
 from microd.services.auth.accounts import Accounts
 from microd.services.auth.admin import FirstAdmin
 from microd.services.auth.interface import Hasher, Vault
+from microd.services.auth.keys import derived
 from microd.services.auth.model import (
     Draft,
     Enrolment,
@@ -31,6 +32,7 @@ from microd.services.auth.model import (
     WrongSecret,
 )
 from microd.services.auth.rulebook import Rulebook
+from microd.services.auth.sessions import NAME, Seal, Shown, begun, used
 from microd.services.auth.tokens import Claims, Mint, Remembered
 from microd.services.auth.verdicts import refusal
 
@@ -69,7 +71,8 @@ class Auth(OrderedService):
 
     async def _start(self) -> None:
         await super()._start()
-        self._mint = Mint(self._key())
+        key = self._key()
+        self._mint, self._seal = Mint(key), Seal(derived(key, b"microd refresh tokens"))
         self._generations = await self._accounts.generations()
         await self._rulebook.load()
         await self._first.see_to(self)
@@ -109,6 +112,9 @@ class Auth(OrderedService):
     ) -> Token:
         """Exchange a secret, a refresh token or a service's credential for an access token.
 
+        A refresh token is replaced with each use; L{microd.services.auth.sessions} says what becomes of the old one.
+
+        @param namespace: the account's; empty: the one which a refresh token or a credential tells, else C{micro}.
         @param id: an account's id, or its name.
         @param lifetime: seconds; 0 for the default.
         """
@@ -116,7 +122,7 @@ class Auth(OrderedService):
         if refresh_token:
             proof = await self._refreshed(namespace, refresh_token)
         elif id and secret:
-            proof = await self._logged_in(namespace, id, secret)
+            proof = await self._logged_in(namespace or DEFAULT_NAMESPACE, id, secret)
         else:
             raise BadRequest("Credentials or a refresh token required")
         now = int(self._clock.seconds())
@@ -132,7 +138,11 @@ class Auth(OrderedService):
         """Make void at once whatever was issued to an account."""
         async with _Turn(self._turn):
             generation = self._generations.get((namespace, id), 0) + 1
-            await self._accounts.revoked(namespace, id, generation)
+            kept = await self._accounts.by_id(namespace, id)
+            if kept is None:
+                await self._accounts.revoked(namespace, id, generation)
+            else:
+                await self._accounts.keep(replace(kept, sessions=()), generation)
             self._void(namespace, id, generation)
 
     # -- accounts
@@ -235,7 +245,7 @@ class Auth(OrderedService):
 
     def _credential(self, namespace: str, token: str) -> _Proof | None:
         claims = self._read(token, self._clock.seconds())
-        if claims is None or claims.use != "credential" or claims.account.issuer != namespace:
+        if claims is None or claims.use != "credential" or namespace not in ("", claims.account.issuer):
             return None
         return _Proof(claims.account, claims.generation, token)
 
@@ -250,31 +260,37 @@ class Auth(OrderedService):
             raise InvalidToken if secret.count(".") == 2 else UnknownAccount
         if not await self._hasher.matches(rules.require_secret(secret), kept.hashed):
             raise WrongSecret
-        refresh = rules.refresh_token(namespace, kept.account.id, os.urandom(32))
+        name = os.urandom(NAME)
         async with _Turn(self._turn):
             kept = await self._unchanged(kept)
             generation = self._generation(kept.account)
-            await self._accounts.keep(rules.with_session(kept, refresh, self._clock.seconds()))
-        return _Proof(kept.account, generation, refresh)
+            await self._accounts.keep(begun(kept, name, self._clock.seconds()))
+        return _Proof(kept.account, generation, self._seal.token(Shown(namespace, kept.account.id, name, 0)))
 
     async def _refreshed(self, namespace: str, token: str) -> _Proof:
         service = self._credential(namespace, token)
         if service is not None:
             return service
-        whose = rules.holder(token)
-        if whose is None or whose[0] != namespace:
+        shown = self._seal.read(token)
+        if shown is None or namespace not in ("", shown.namespace):
             raise InvalidToken
         async with _Turn(self._turn):
-            kept = await self._accounts.by_id(*whose)
-            now = self._clock.seconds()
-            session = None if kept is None else rules.session_of(kept, token, now)
-            if kept is None or session is None:
+            kept = await self._accounts.by_id(shown.namespace, shown.id)
+            if kept is None:
                 raise InvalidToken
             generation = self._generation(kept.account)
-            prolonged = rules.prolonged(kept, session, now)
-            if prolonged is not None:
-                await self._accounts.keep(prolonged)
-        return _Proof(kept.account, generation, token)
+            step = used(kept, shown, self._clock.seconds())
+            if step.kept is not None:
+                await self._accounts.keep(step.kept)
+        if step.turn is None:
+            if step.kept is not None:
+                self.log.warn(
+                    "a refresh token of {id} of {namespace} was used twice: whoever holds it must log in again",
+                    id=shown.id,
+                    namespace=shown.namespace,
+                )
+            raise InvalidToken
+        return _Proof(kept.account, generation, self._seal.token(shown._replace(turn=step.turn)))
 
     async def _require_new(self, account: Account) -> None:
         if await self._accounts.by_id(account.issuer, account.id) is not None:

@@ -20,7 +20,7 @@ from joserfc.jwk import RSAKey
 
 from microd.kernel.caller import Account
 from microd.services.auth.keys import private_pem
-from microd.services.auth.rules import SKEW
+from microd.services.auth.sessions import SKEW
 
 Use = Literal["access", "credential"]
 _HEADER = {"alg": "RS256", "typ": "JWT"}

@@ -15,7 +15,8 @@ from microd.kernel.caller import Account
 from microd.kernel.errors import BadRequest
 from microd.services.auth.keys import private_pem, public_pem
 from microd.services.auth.model import InvalidToken, UnknownAccount, WrongSecret
-from microd.services.auth.rules import LONGEST_LIFETIME, MOST_SESSIONS, SESSION_LIFETIME, SKEW
+from microd.services.auth.rules import LONGEST_LIFETIME
+from microd.services.auth.sessions import LIFETIME, MOST_SESSIONS, RACE, SKEW
 from microd.services.auth.tokens import Claims, Mint, Remembered
 
 YEAR = 365 * 24 * 3600
@@ -81,6 +82,15 @@ def test_skew(scene: Any) -> None:
         scene.now(scene.auth.inspect(token))
 
 
+def test_skew_backwards(scene: Any) -> None:
+    """A token which comes from a clock that is ahead of ours is good."""
+    token = scene.token(id="admin", secret="first-secret", lifetime=60).access
+    scene.clock.rightNow -= SKEW
+    assert scene.auth.inspect_cached(token).id == "admin"
+    scene.clock.rightNow += 60 + 2 * SKEW
+    assert scene.auth.inspect_cached(token) is None
+
+
 def test_verified_once(scene: Any) -> None:
     """The signature of a token is checked once; afterwards it is known."""
     token = scene.token(id="admin", secret="first-secret").access
@@ -134,33 +144,134 @@ def test_access_token_buys_nothing(scene: Any) -> None:
 
 
 def test_refresh(scene: Any) -> None:
-    """A refresh token buys access tokens, again and again, and is answered as it is."""
-    first = scene.token(id="admin", secret="first-secret")
+    """A refresh token buys an access token and the next refresh token, again and again."""
+    token = scene.token(id="admin", secret="first-secret")
+    seen = {token.refresh}
     for _ in range(3):
         scene.clock.advance(1000)
-        token = scene.token(refresh_token=first.refresh, lifetime=600)
-        assert token.refresh == first.refresh
+        token = scene.token(refresh_token=token.refresh, lifetime=600)
+        assert token.refresh not in seen
+        seen.add(token.refresh)
         assert scene.auth.inspect_cached(token.access).id == "admin"
 
 
-def test_refresh_ends(scene: Any) -> None:
-    """A refresh token ends 30 days after its last use."""
+def test_refresh_race(scene: Any) -> None:
+    """Who uses a refresh token twice within half a minute, since two asked or the answer was lost, gets the same next one."""
+    first = scene.token(id="admin", secret="first-secret")
+    scene.clock.advance(1000)
+    second = scene.token(refresh_token=first.refresh)
+    scene.clock.advance(RACE)
+    again = scene.token(refresh_token=first.refresh)
+    assert again.refresh == second.refresh
+    assert scene.auth.inspect_cached(again.access).id == "admin"
+    scene.token(refresh_token=again.refresh)
+
+
+def test_refresh_used_twice(scene: Any) -> None:
+    """A refresh token which is used again later voids its session, and no other: one of two who go on from it stole it."""
+    other = scene.token(id="admin", secret="first-secret")
+    first = scene.token(id="admin", secret="first-secret")
+    second = scene.token(refresh_token=first.refresh)
+    scene.clock.advance(RACE + 1)
+    with pytest.raises(InvalidToken):
+        scene.token(refresh_token=first.refresh)
+    with pytest.raises(InvalidToken):
+        scene.token(refresh_token=second.refresh)
+    scene.token(refresh_token=other.refresh)
+    scene.token(id="admin", secret="first-secret")
+
+
+def test_refresh_used_two_turns_ago(scene: Any) -> None:
+    """A refresh token of two turns ago voids its session, however quickly that went."""
+    first = scene.token(id="admin", secret="first-secret")
+    second = scene.token(refresh_token=first.refresh)
+    third = scene.token(refresh_token=second.refresh)
+    for token in (first, third):
+        with pytest.raises(InvalidToken):
+            scene.token(refresh_token=token.refresh)
+
+
+def test_refresh_after_restart(scene: Any) -> None:
+    """That a refresh token was used is not forgotten with a restart."""
+    first = scene.token(id="admin", secret="first-secret")
+    second = scene.token(refresh_token=first.refresh)
+    scene.start()
+    assert scene.token(refresh_token=first.refresh).refresh == second.refresh
+    scene.clock.advance(RACE + 1)
+    scene.start()
+    with pytest.raises(InvalidToken):
+        scene.token(refresh_token=first.refresh)
+
+
+@pytest.mark.parametrize("step", [-3600.0, -RACE, 3600.0])
+def test_refresh_when_the_clock_is_set(scene: Any, step: float) -> None:
+    """A clock that is set back or forward takes nobody's present refresh token away."""
     token = scene.token(id="admin", secret="first-secret")
-    scene.clock.advance(SESSION_LIFETIME - 1)
+    scene.clock.rightNow += step
+    token = scene.token(refresh_token=token.refresh)
+    scene.clock.rightNow -= step
     scene.token(refresh_token=token.refresh)
-    scene.clock.advance(SESSION_LIFETIME - 1)
-    scene.token(refresh_token=token.refresh)
-    scene.clock.advance(SESSION_LIFETIME)
+
+
+def test_refresh_ends(scene: Any) -> None:
+    """A refresh token ends 30 days after the last use of its session, and half a minute for the clocks' sake."""
+    token = scene.token(id="admin", secret="first-secret")
+    scene.clock.advance(LIFETIME + SKEW - 1)
+    token = scene.token(refresh_token=token.refresh)
+    scene.clock.advance(LIFETIME + SKEW)
     with pytest.raises(InvalidToken):
         scene.token(refresh_token=token.refresh)
 
 
+def test_refresh_finds_its_namespace(scene: Any) -> None:
+    """A refresh token is good where no namespace is named, as Go services use theirs."""
+    scene.enrol("ada", "foo")
+    token = scene.token("foo", id="ada", secret="s3cret")
+    again = scene.token("", refresh_token=token.refresh)
+    assert scene.auth.inspect_cached(again.access).issuer == "foo"
+    credential = scene.auth.issue(SERVICE, YEAR)
+    assert scene.auth.inspect_cached(scene.token("", refresh_token=credential).access) == SERVICE
+
+
+def test_refresh_forged(scene: Any) -> None:
+    """A refresh token cannot be made of another: not for a later turn, nor for somebody else."""
+    scene.enrol("ada")
+    whose, _, rest = scene.token(id="ada", secret="s3cret").refresh.partition(".")
+    admins = scene.token(id="admin", secret="first-secret").refresh.partition(".")[0]
+    raw = base64.urlsafe_b64decode(rest + "=" * (-len(rest) % 4))
+    later = raw[:16] + b"\0\0\0\1" + raw[20:]
+    forged = [
+        f"{admins}.{rest}",
+        f"{whose}.{base64.urlsafe_b64encode(later).decode().rstrip('=')}",
+        f"{whose}.{base64.urlsafe_b64encode(raw[:20]).decode().rstrip('=')}",
+        f"{whose}.",
+        f"{whose}.{rest}.",
+    ]
+    for each in forged:
+        with pytest.raises(InvalidToken):
+            scene.token(refresh_token=each)
+    scene.token(refresh_token=f"{whose}.{rest}")
+
+
 def test_refresh_tokens_are_hashed(scene: Any) -> None:
-    """What is kept holds neither a secret nor a refresh token."""
+    """What is kept holds neither a secret nor any part of a refresh token."""
     token = scene.token(id="admin", secret="first-secret")
     kept = b"".join(value for _, value in scene.now(scene.vault.under("")))
     assert b"first-secret" not in kept
-    assert token.refresh.partition(".")[2].encode() not in kept
+    secret = token.refresh.partition(".")[2]
+    raw = base64.urlsafe_b64decode(secret + "=" * (-len(secret) % 4))
+    for part in (secret.encode(), raw[:16], raw[:16].hex().encode(), raw[20:], raw[20:].hex().encode()):
+        assert part not in kept
+
+
+def test_old_sessions(scene: Any) -> None:
+    """Sessions which were kept before refresh tokens were replaced are over; their accounts are not."""
+    scene.enrol("ada")
+    key = "account/micro/ada"
+    kept = json.loads(scene.now(scene.vault.read(key)))
+    kept["sessions"] = [["digest", 2_000_000_000.0]]
+    scene.now(scene.vault.apply({key: json.dumps(kept).encode()}))
+    scene.token(id="ada", secret="s3cret")
 
 
 def test_refresh_tokens_are_bounded(scene: Any) -> None:
