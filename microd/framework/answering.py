@@ -18,6 +18,7 @@ from microd.framework.failures import Quit, rpc_error
 from microd.framework.handlers import Handler, Style
 from microd.framework.schema.codec import Codec
 from microd.framework.workers import Workers
+from microd.kernel.activity import INBOUND, UNTRACED, Activity
 from microd.kernel.caller import Account
 from microd.kernel.errors import BadRequest, Internal, MicroError
 from microd.txgrpc import Method, RpcError, ServerCall, stream_stream, stream_unary, unary_stream, unary_unary
@@ -36,6 +37,7 @@ class Answering:
 
     @param service: the service's name, for the ids of errors.
     @param inspect: finds out whose token a caller showed.
+    @param activity: takes note of each call.
     """
 
     log = Logger()
@@ -49,6 +51,7 @@ class Answering:
         workers: Workers,
         bridge: Bridge,
         inspect: Callable[[str], Awaitable[Account | None]],
+        activity: Activity,
     ) -> None:
         self._service = service
         self._handler = handler
@@ -58,6 +61,8 @@ class Answering:
         self._workers = workers
         self._bridge = bridge
         self._inspect = inspect
+        self._activity = activity
+        self._traced = not handler.name.startswith(UNTRACED)
         self._streams_in = handler.client_streaming
         self._is_coroutine = handler.style is Style.COROUTINE and isinstance(bridge, NoBridge)
         self._takes_request_only = handler.wants_request and not handler.wants_call
@@ -74,6 +79,8 @@ class Answering:
         handler = self._handler
         call = Call(self._service, handler.name, server_call, self._inspect)
         enter(call)
+        error = ""
+        started = self._activity.now()
         # Where there is a choice this is spelled out rather than split up: each function less is a tenth of a microsecond.
         try:
             json = _JSON.get(server_call.content_type)
@@ -95,18 +102,25 @@ class Answering:
                 return self._dumpers[json](reply)
             except ValueError as problem:
                 raise _bad_reply(problem) from None
-        except (CancelledError, RpcError):
+        except (CancelledError, RpcError) as problem:
+            error = _broken_off(problem, call)
             raise
         except MicroError as problem:
+            error = problem.detail or problem.phrase
             raise rpc_error(problem.identified(self._id)) from None
         except BaseException as problem:  # one call's defect, or sys.exit(), must not be the process's
+            error = str(problem) or type(problem).__name__
             if _is_forgotten(problem, call):
                 raise
-            raise rpc_error(self._defect(problem, call)) from None
+            raise rpc_error(self._defect(problem)) from None
+        finally:
+            self._ended(call, server_call, started, error)
 
     async def _stream(self, data: Any, server_call: ServerCall) -> AsyncGenerator[bytes, None]:
         call = Call(self._service, self._handler.name, server_call, self._inspect)
         enter(call)
+        error = ""
+        started = self._activity.now()
         replies: AsyncIterator[Any] | None = None
         waiting = False
         try:
@@ -127,15 +141,20 @@ class Answering:
                 waiting = True
                 yield message
                 waiting = False
-        except (CancelledError, RpcError):
+        except (CancelledError, RpcError) as problem:
+            error = _broken_off(problem, call)
             raise
         except MicroError as problem:
+            error = problem.detail or problem.phrase
             raise rpc_error(problem.identified(self._id)) from None
         except BaseException as problem:  # as above
+            error = str(problem) or type(problem).__name__
             if _is_forgotten(problem, call) or (waiting and isinstance(problem, GeneratorExit)):
+                error = _broken_off(problem, call)
                 raise
-            raise rpc_error(self._defect(problem, call)) from None
+            raise rpc_error(self._defect(problem)) from None
         finally:
+            self._ended(call, server_call, started, error)
             close = getattr(replies, "aclose", None)
             if close is not None:
                 await close()
@@ -192,11 +211,18 @@ class Answering:
             if close is not None:
                 await self._workers.run(close)
 
-    def _defect(self, problem: BaseException, call: Call) -> MicroError:
+    def _ended(self, call: Call, server_call: ServerCall, started: int, error: str) -> None:
+        activity = self._activity
+        activity.requests += 1
+        if error:
+            activity.errors += 1
+        if self._traced:
+            where = call.known_place or server_call.head
+            activity.note((self._id, INBOUND, started, activity.now(), error, where))
+
+    def _defect(self, problem: BaseException) -> MicroError:
         """Log what the author did not foresee, once, and tell the caller no more than its text."""
-        self.log.failure(
-            "call {call} of {endpoint} failed", level=LogLevel.error, call=call.id, endpoint=self._id
-        )
+        self.log.failure("{endpoint} failed", level=LogLevel.error, endpoint=self._id)
         if not isinstance(problem, Exception):
             problem = Quit(problem)
         return Internal(str(problem) or type(problem).__name__, self._id)
@@ -205,6 +231,13 @@ class Answering:
 def _is_forgotten(problem: BaseException, call: Call) -> bool:
     """Whether nobody drives the coroutine any more, and Python closes it; for an author may raise the same."""
     return isinstance(problem, GeneratorExit) and current_call() is not call
+
+
+def _broken_off(problem: BaseException, call: Call) -> str:
+    """Why a call has no answer of the author's."""
+    if isinstance(problem, RpcError):
+        return problem.message or problem.code.name
+    return "the deadline has passed" if call.time_remaining() == 0 else "the caller has gone away"
 
 
 def _bad_reply(problem: ValueError) -> _BadReply:

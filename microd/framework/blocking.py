@@ -24,7 +24,7 @@ from microd.framework.identity import (
     identity_of,
     renew,
 )
-from microd.framework.outgoing import CORE, TIMEOUT, MetadataLike, Outgoing, headers, outgoing
+from microd.framework.outgoing import CORE, TIMEOUT, MetadataLike, Outgoing, headers, outgoing, pairs
 from microd.framework.store import Ask, BlockingStore
 from microd.kernel.caller import DEFAULT_NAMESPACE
 from microd.kernel.errors import MicroError, Unauthorized
@@ -113,7 +113,7 @@ class BlockingClient:
         @param reply: the type of the reply, likewise.
         @raise MicroError: what the service answered, or how the call broke off.
         """
-        made = headers(namespace or self._namespace, self._shown(), "", metadata)
+        made = headers(namespace or self._namespace, self._shown(), None, pairs(metadata))
         if isinstance(request, Iterator):
             wanted = outgoing(service, endpoint, None, reply)
             send = self._open().stream_unary(wanted.path, wanted.dump)
@@ -132,7 +132,7 @@ class BlockingClient:
         namespace: str | None = None,
     ) -> Iterator[T]:
         """Call an endpoint that streams, and iterate over its replies."""
-        made = headers(namespace or self._namespace, self._shown(), "", metadata)
+        made = headers(namespace or self._namespace, self._shown(), None, pairs(metadata))
         channel = self._open()
         try:
             if isinstance(request, Iterator):
@@ -163,7 +163,7 @@ class BlockingClient:
         shown = self._shown() if token is None else token
         try:
             return self._unary(
-                outgoing("", path, type(request), reply), request, headers(CORE, shown, "", None), timeout
+                outgoing("", path, type(request), reply), request, headers(CORE, shown, None, []), timeout
             )
         except Unauthorized:
             if token is None:
@@ -225,7 +225,7 @@ class BlockingClient:
         if not ask.stream:
             return ask.answer([self.ask(ask.path, ask.request, ask.reply)])
         wanted: Outgoing[Any] = outgoing("", ask.path, type(ask.request), ask.reply)
-        made = headers(CORE, self._shown(), "", None)
+        made = headers(CORE, self._shown(), None, [])
         replies: Iterable[bytes] = self._open().unary_stream(wanted.path)(
             wanted.dump(ask.request), **_options(wanted, made, TIMEOUT)
         )

@@ -11,9 +11,11 @@ from microd.framework.bridge import Bridge, NoBridge
 from microd.framework.context import current_call
 from microd.framework.failures import micro_error
 from microd.framework.identity import Identity, Question
-from microd.framework.outgoing import CORE, TIMEOUT, MetadataLike, Outgoing, headers, outgoing
+from microd.framework.outgoing import CORE, TIMEOUT, MetadataLike, Outgoing, Pairs, headers, outgoing, pairs
 from microd.framework.store import Ask, Questions, Store
 from microd.framework.tokens import Tokens
+from microd.framework.tracing import Outbound, place_of_call
+from microd.kernel.activity import Activity
 from microd.kernel.caller import Account
 from microd.kernel.errors import MicroError, Unauthorized
 from microd.txgrpc import Channel, RpcError
@@ -29,12 +31,13 @@ INSPECTED, INSPECTED_FOR = 1000, 60.0
 class Client:
     """Calls services through the daemon, as somebody.
 
-    What is awaited here inside a handler takes over the call's deadline, and its trace id.
+    What is awaited here inside a handler takes over the call's deadline, and is part of its trace.
 
     @param identity: who we are; asked when a token is needed.
     @param namespace: where services are looked up, and the store's database.
     @param table: the store's table.
     @param now: Unix time.
+    @ivar activity: takes note of the calls made here, and of those which the service answers.
     """
 
     def __init__(
@@ -48,7 +51,8 @@ class Client:
         bridge: Bridge | None = None,
     ) -> None:
         self._channel = channel
-        self._namespace = namespace
+        self.namespace = namespace
+        self.activity = Activity()
         self._bridge: Bridge = bridge or NoBridge()
         self._now = now
         self.tokens = Tokens(identity, self._ask_auth, now)
@@ -117,13 +121,17 @@ class Client:
         """
         wanted = outgoing("", path, type(request), reply)
         shown = await self._token() if token is None else token
-        made = headers(CORE, shown, _trace(), metadata)
-        try:
-            return await self._unary(wanted, request, made, timeout, wait_for_ready)
-        except Unauthorized:
-            if token is None:
-                self.tokens.forget(shown)
-            raise
+        given = pairs(metadata)
+        # Getting a token of our own is nothing that whoever called us asked for.
+        place = place_of_call(given, alone=False) if token is None else None
+        with Outbound(self.activity, wanted.name, place) as outbound:
+            made = headers(CORE, shown, outbound.own, given)
+            try:
+                return await self._unary(wanted, request, made, timeout, wait_for_ready)
+            except Unauthorized:
+                if token is None:
+                    self.tokens.forget(shown)
+                raise
 
     async def inspect(self, token: str) -> Account | None:
         """Whose token it is, by the auth service's word, which is remembered for a minute; C{None} for nobody's."""
@@ -169,25 +177,27 @@ class Client:
         namespace: str | None,
     ) -> T:
         """What L{call} does, as a coroutine of ours whatever the author's are."""
-        made = headers(namespace or self._namespace, await self._token(), _trace(), metadata)
-        if not isinstance(request, AsyncIterable):
-            wanted = outgoing(service, endpoint, type(request), reply)
-            limit = _default_timeout() if timeout is None else timeout
-            return await self._unary(wanted, request, made, limit, False)
-        wanted = outgoing(service, endpoint, None, reply)
-        call = self._channel.stream_unary(wanted.path, wanted.dump, None)
-        try:
-            requests = self._bridge.our_stream(aiter(request))
-            data = await call(requests, timeout=timeout, metadata=made, content_type=wanted.content_type)
-        except RpcError as problem:
-            raise micro_error(problem) from None
-        return wanted.parse(data)
+        streams = isinstance(request, AsyncIterable)
+        wanted = outgoing(service, endpoint, None if streams else type(request), reply)
+        token, given = await self._token(), pairs(metadata)
+        with Outbound(self.activity, wanted.name, place_of_call(given, alone=True)) as outbound:
+            made = headers(namespace or self.namespace, token, outbound.own, given)
+            if not isinstance(request, AsyncIterable):
+                limit = _default_timeout() if timeout is None else timeout
+                return await self._unary(wanted, request, made, limit, False)
+            call = self._channel.stream_unary(wanted.path, wanted.dump, None)
+            try:
+                requests = self._bridge.our_stream(aiter(request))
+                data = await call(requests, timeout=timeout, metadata=made, content_type=wanted.content_type)
+            except RpcError as problem:
+                raise micro_error(problem) from None
+            return wanted.parse(data)
 
     async def _unary(
         self,
         wanted: Outgoing[T],
         request: object,
-        made: list[tuple[str, str | bytes]],
+        made: Pairs,
         timeout: float | None,
         wait_for_ready: bool,
     ) -> T:
@@ -216,27 +226,27 @@ class Client:
         namespace: str | None,
     ) -> AsyncGenerator[T, None]:
         """What L{stream} does, likewise."""
-        made = headers(namespace or self._namespace, await self._token(), _trace(), metadata)
-        if isinstance(request, AsyncIterable):
-            wanted = outgoing(service, endpoint, None, reply)
-            call = self._channel.stream_stream(wanted.path, wanted.dump, None)(
-                self._bridge.our_stream(aiter(request)),
-                timeout=timeout,
-                metadata=made,
-                content_type=wanted.content_type,
-            )
-        else:
-            wanted = outgoing(service, endpoint, type(request), reply)
-            call = self._channel.unary_stream(wanted.path)(
-                wanted.dump(request), timeout=timeout, metadata=made, content_type=wanted.content_type
-            )
-        try:
-            async for data in call:
-                yield wanted.parse(data)
-        except RpcError as problem:
-            raise micro_error(problem) from None
-        finally:
-            call.cancel()
+        streams = isinstance(request, AsyncIterable)
+        wanted = outgoing(service, endpoint, None if streams else type(request), reply)
+        token, given = await self._token(), pairs(metadata)
+        with Outbound(self.activity, wanted.name, place_of_call(given, alone=True)) as outbound:
+            options: Any = {
+                "timeout": timeout,
+                "metadata": headers(namespace or self.namespace, token, outbound.own, given),
+                "content_type": wanted.content_type,
+            }
+            if isinstance(request, AsyncIterable):
+                requests = self._bridge.our_stream(aiter(request))
+                call = self._channel.stream_stream(wanted.path, wanted.dump, None)(requests, **options)
+            else:
+                call = self._channel.unary_stream(wanted.path)(wanted.dump(request), **options)
+            try:
+                async for data in call:
+                    yield wanted.parse(data)
+            except RpcError as problem:
+                raise micro_error(problem) from None
+            finally:
+                call.cancel()
 
     async def _ask_auth(self, question: Question) -> Any:
         return await self.ask(question.path, question.request, question.reply, token=question.token)
@@ -258,11 +268,6 @@ def account_from(message: auth_pb2.Account) -> Account:
     return Account(
         message.id, message.type, message.issuer, message.name, tuple(message.scopes), dict(message.metadata)
     )
-
-
-def _trace() -> str:
-    call = current_call()
-    return call.id if call is not None else ""
 
 
 def _default_timeout() -> float | None:

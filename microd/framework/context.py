@@ -5,25 +5,22 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
+from microd.kernel.activity import Place, placed
 from microd.kernel.caller import DEFAULT_NAMESPACE, Account
 
 if TYPE_CHECKING:
     from microd.txgrpc import Metadata, ServerCall
-
-#: The metadata that names a call across services (spec micro-v3-server 2.4).
-TRACE_ID = "micro-trace-id"
-SPAN_ID = "micro-span-id"
 
 
 class Call:
     """One call, as the endpoint that answers it sees it.
 
     @ivar endpoint: C{Struct.Method}.
+    @ivar known_place: C{place}, once somebody has asked for it.
     """
 
-    __slots__ = ("_id", "_inspect", "_server_call", "endpoint", "service")
+    __slots__ = ("_inspect", "_server_call", "endpoint", "known_place", "service")
 
     def __init__(
         self,
@@ -36,7 +33,7 @@ class Call:
         self.endpoint = endpoint
         self._server_call = server_call
         self._inspect = inspect
-        self._id = ""
+        self.known_place: Place | None = None
 
     @property
     def metadata(self) -> Metadata:
@@ -49,13 +46,27 @@ class Call:
         return self._server_call.peer
 
     @property
+    def place(self) -> Place:
+        """Where the call belongs: the trace which its headers name, or one that begins here."""
+        place = self.known_place
+        if place is None:
+            place = self.known_place = placed(self._server_call.metadata)
+        return place
+
+    @property
+    def trace_id(self) -> str:
+        """What names, in logs and headers, all that one request at a door led to: 32 hexadecimal digits."""
+        return self.place.own.id
+
+    @property
+    def span_id(self) -> str:
+        """What names this call within its trace: 16 hexadecimal digits."""
+        return self.place.own.span
+
+    @property
     def id(self) -> str:
-        """What names the call in logs: the caller's trace id, or one made here."""
-        if not self._id:
-            metadata = self.metadata
-            given = metadata.get(TRACE_ID) or metadata.get("micro-id")
-            self._id = str(given) if given else uuid4().hex
-        return self._id
+        """What names the call in logs: its C{trace_id}."""
+        return self.place.own.id
 
     @property
     def namespace(self) -> str:

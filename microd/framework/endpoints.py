@@ -18,6 +18,7 @@ from microd.framework.schema.prototext import prototext
 from microd.framework.schema.shapes import Model, SchemaError
 from microd.framework.schema.values import streamed, tree
 from microd.framework.workers import Workers
+from microd.kernel.activity import Activity
 from microd.kernel.caller import Account
 from microd.txgrpc import Method, RpcError, ServerCall, StatusCode
 from microd.wire import registry_pb2 as wire
@@ -119,7 +120,9 @@ class Published:
         """The conversions of one of the messages."""
         return codec_in(self.contract, kind, self._models.get(kind) if kind is not None else None)
 
-    def methods(self, workers: Workers, bridge: Bridge, inspect: Inspect) -> dict[str, Method]:
+    def methods(
+        self, workers: Workers, bridge: Bridge, inspect: Inspect, activity: Activity
+    ) -> dict[str, Method]:
         """What a gRPC server serves, by path."""
         codecs = {
             kind: self.codec(kind) for one in self.handlers.values() for kind in (one.request, one.reply)
@@ -133,6 +136,7 @@ class Published:
                 workers,
                 bridge,
                 inspect,
+                activity,
             ).method()
             for name, handler in self.handlers.items()
         }

@@ -15,12 +15,16 @@ from twisted.logger import Logger
 from microd.framework.bridge import Bridge
 from microd.framework.client import Client
 from microd.framework.daemon import Daemon
+from microd.framework.debug import Debug
+from microd.framework.debug import methods as debug_methods
 from microd.framework.endpoints import AnyPackage, Published
 from microd.framework.registration import TTL, Registration
 from microd.framework.service import Hook, Service
 from microd.framework.workers import Threads, Workers
 from microd.kernel.caller import DEFAULT_NAMESPACE
 from microd.kernel.errors import MicroError
+from microd.kernel.recent import Recent
+from microd.kernel.vitals import Vitals
 from microd.txgrpc import GrpcServer
 from microd.txgrpc.endpoints import server_endpoint
 from microd.txgrpc.health import SERVING, Health
@@ -39,6 +43,7 @@ class Node:
     """One copy of C{service}, from L{start} to L{stop}.
 
     @param reactor: the clock, the network and the threads.
+    @param recent: the last lines of the log.
     """
 
     log = Logger()
@@ -51,6 +56,7 @@ class Node:
         client: Client,
         bridge: Bridge,
         environ: Mapping[str, str],
+        recent: Recent | None = None,
     ) -> None:
         self._service = service
         self._reactor = reactor
@@ -60,6 +66,10 @@ class Node:
         self._environ = environ
         self._health = Health()
         self._threads = Threads(reactor, service.threads)
+        self._vitals = Vitals()
+        self._debug = Debug(
+            service.checks, client.namespace, client.activity, recent or Recent(), self._vitals, bridge
+        )
         self._port: IListeningPort | None = None
         self._server: GrpcServer | None = None
         self.registration: Registration | None = None
@@ -77,10 +87,18 @@ class Node:
         await self._await_daemon()
         service.client, service.workers = self._client, self._threads
         self._threads.start()
+        self._vitals.collections.begin()
         for hook in service.starting:
             await self._called(hook)
         self._server = grpc_server(
-            service, published, self._threads, self._bridge, self._client, self._health, self._reactor
+            service,
+            published,
+            self._threads,
+            self._bridge,
+            self._client,
+            self._health,
+            self._reactor,
+            self._debug,
         )
         address = await self._listen(self._server)
         entry = entry_of(service, published, address, self._environ)
@@ -97,6 +115,7 @@ class Node:
     async def stop(self) -> None:
         """Take leave of the registry, let calls in flight finish, and hang up."""
         self._health.close()
+        self._debug.stopping = True
         if self.registration is not None:
             await self.registration.end()
         if self._port is not None:
@@ -109,6 +128,7 @@ class Node:
                 await self._called(hook)
             except Exception:  # noqa: BLE001 - the rest must be left in order all the same
                 self.log.failure("a function for the stop failed")
+        self._vitals.collections.end()
         self._threads.stop()
         await self._client.close()
         self._service.client = self._service.workers = None
@@ -156,9 +176,15 @@ def grpc_server(
     client: Client,
     health: Health,
     clock: Any,
+    debug: Debug | None = None,
 ) -> GrpcServer:
     """What answers the service's calls, and tools that ask how it is and what it offers."""
-    methods = published.methods(workers, bridge, lambda token: bridge.theirs(client.inspect(token)))
+    activity = client.activity
+    debug = debug or Debug(service.checks, client.namespace, activity, Recent(), Vitals(), bridge)
+    methods = {
+        **debug_methods(service.name, debug, workers, client.inspect, activity),
+        **published.methods(workers, bridge, lambda token: bridge.theirs(client.inspect(token)), activity),
+    }
     reflection = Reflection(published.service_names, [published.contract.pool])
     return GrpcServer(
         {**methods, **health.methods(), **reflection.methods()}, clock=clock, fallback=AnyPackage(methods)

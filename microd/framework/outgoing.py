@@ -9,10 +9,13 @@ from typing import Any, Generic, TypeVar
 from microd.framework import naming
 from microd.framework.failures import CLIENT
 from microd.framework.schema.codec import NOTHING, Codec, codec_of
+from microd.kernel import trace
 from microd.kernel.errors import BadGateway, BadRequest
+from microd.kernel.trace import Trace
 
 T = TypeVar("T")
 MetadataLike = Mapping[str, "str | bytes"] | Iterable[tuple[str, "str | bytes"]]
+Pairs = list[tuple[str, "str | bytes"]]
 
 #: Seconds which a unary call may take where nobody says otherwise.
 TIMEOUT = 10.0
@@ -29,10 +32,12 @@ JSON = "application/grpc+json"
 class Outgoing(Generic[T]):
     """One call that is to be made.
 
+    @ivar name: C{<service>.<endpoint>}, as spans are named.
     @ivar dump: makes bytes of a request; C{parse} makes a reply of bytes. Both raise L{MicroError}s.
     """
 
     path: str
+    name: str
     content_type: str
     dump: Callable[[Any], bytes]
     parse: Callable[[bytes], T]
@@ -80,28 +85,31 @@ def _outgoing(service: str, endpoint: str, request: type | None, reply: type[T])
             said = str(problem).replace("the request", "the reply")
             raise BadGateway(f"{name} answered what is not a {reply.__name__}: {said}", CLIENT) from None
 
-    return Outgoing(naming.path_of(service, endpoint), JSON if json else PROTO, dumped, parsed)
+    path = naming.path_of(service, endpoint)
+    return Outgoing(path, path[1:].replace("/", "."), JSON if json else PROTO, dumped, parsed)
 
 
-def headers(
-    namespace: str, token: str, trace: str, extra: MetadataLike | None
-) -> list[tuple[str, str | bytes]]:
+def pairs(metadata: MetadataLike | None) -> Pairs:
+    """What the author gave, names in lower case."""
+    if metadata is None:
+        return []
+    items = metadata.items() if isinstance(metadata, Mapping) else metadata
+    return [(name.lower(), value) for name, value in items]
+
+
+def headers(namespace: str, token: str, own: Trace | None, extra: Pairs) -> Pairs:
     """The metadata of a call; what the author gave wins over what we would say.
 
-    @param trace: the id of the call that is being answered; empty for none.
+    @param own: the trace that the call belongs to, with its own span.
     """
-    made: list[tuple[str, str | bytes]] = []
-    given: set[str] = set()
-    if extra is not None:
-        for name, value in extra.items() if isinstance(extra, Mapping) else extra:
-            made.append((name.lower(), value))
-            given.add(name.lower())
+    made = list(extra)
+    given = {name for name, _ in extra}
     if "micro-namespace" not in given:
         made.append(("micro-namespace", namespace))
     if token and "authorization" not in given:
         made.append(("authorization", f"Bearer {token}"))
-    if trace and "micro-trace-id" not in given:
-        made.append(("micro-trace-id", trace))
+    if own is not None and given.isdisjoint(trace.NAMES):
+        made += trace.headers(own)
     return made
 
 

@@ -23,12 +23,13 @@ from microd.framework.client import Client
 from microd.framework.daemon import Daemon, find_daemon
 from microd.framework.identity import identity_of
 from microd.framework.link import DaemonChannel, DaemonEndpoint
-from microd.framework.logs import Lines, StandardLibrary, level_of
+from microd.framework.logs import Lines, StandardLibrary, format_of, level_of
 from microd.framework.node import CannotStart, Node
 from microd.framework.schema.shapes import SchemaError
 from microd.framework.service import Service
 from microd.kernel.caller import DEFAULT_NAMESPACE
 from microd.kernel.errors import MicroError
+from microd.kernel.recent import Recent
 
 
 def run(service: Service, environ: Mapping[str, str] = os.environ, out: TextIO = sys.stdout) -> None:
@@ -36,14 +37,22 @@ def run(service: Service, environ: Mapping[str, str] = os.environ, out: TextIO =
     if isinstance(out, type(sys.__stdout__)):
         out.reconfigure(line_buffering=True)
     level = level_of(environ.get("MICRO_LOG_LEVEL", ""))
-    globalLogBeginner.beginLoggingTo([Lines(out, level)], redirectStandardIO=False)
+    recent = Recent()
+    lines = Lines(
+        out,
+        level,
+        format_of(environ.get("MICRO_LOG_FORMAT", "")),
+        {"service": service.name, "version": service.version},
+        recent,
+    )
+    globalLogBeginner.beginLoggingTo([lines], redirectStandardIO=False)
     logging.basicConfig(level=logging.DEBUG, handlers=[StandardLibrary()])
     try:
         reactor, bridge = reactor_for(service.reactor)
         daemon = find_daemon(environ)
     except (CannotStart, ValueError) as problem:
         sys.exit(f"{service.name}: {problem}")
-    life = Life(service, node_for(service, reactor, daemon, bridge, environ), reactor)
+    life = Life(service, node_for(service, reactor, daemon, bridge, environ, recent), reactor)
     reactor.callWhenRunning(life.begin)
     reactor.run(installSignalHandlers=True)
     if life.problem:
@@ -51,7 +60,12 @@ def run(service: Service, environ: Mapping[str, str] = os.environ, out: TextIO =
 
 
 def node_for(
-    service: Service, reactor: Any, daemon: Daemon, bridge: Bridge, environ: Mapping[str, str]
+    service: Service,
+    reactor: Any,
+    daemon: Daemon,
+    bridge: Bridge,
+    environ: Mapping[str, str],
+    recent: Recent | None = None,
 ) -> Node:
     """Put a node together, with the client it has."""
     namespace = environ.get("MICRO_NAMESPACE") or DEFAULT_NAMESPACE
@@ -76,7 +90,7 @@ def node_for(
         table=service.name,
         bridge=bridge,
     )
-    node.append(Node(service, reactor, daemon, client, bridge, environ))
+    node.append(Node(service, reactor, daemon, client, bridge, environ, recent))
     return node[0]
 
 

@@ -16,6 +16,9 @@ from microd.framework.workers import Workers
 F = TypeVar("F", bound=Callable[..., Any])
 Hook = Callable[[], Awaitable[None] | None]
 H = TypeVar("H", bound=Hook)
+#: Says what is wrong, if anything is.
+Check = Callable[[], Awaitable[str | None] | str | None]
+C = TypeVar("C", bound=Check)
 
 
 class Service:
@@ -64,6 +67,7 @@ class Service:
         self.drain = drain
         self.starting: list[Hook] = []
         self.stopping: list[Hook] = []
+        self.checks: list[Check] = []
         self._endpoints = Endpoints(self.name)
         self._client: Client | None = None
         self.workers: Workers | None = None
@@ -109,6 +113,14 @@ class Service:
         """Have a function called after the last call, whatever happened before."""
         self.stopping.append(hook)
         return hook
+
+    def on_health(self, check: C) -> C:
+        """Have a function asked whenever C{Debug.Health} is: C{async def}, or plain and quick.
+
+        It returns nothing where all is well, else what is wrong; to raise is to be unwell.
+        """
+        self.checks.append(check)
+        return check
 
     @property
     def client(self) -> Client:

@@ -48,6 +48,7 @@ class Record(NamedTuple):
     @ivar fields: what the code said by name.
     @ivar stack: the traceback of an exception; empty where there is none.
     @ivar trace: the trace of the call it was said in, and C{span} that call's own id; empty outside of any.
+    @ivar named: people are shown the C{logger} too.
     """
 
     time: float
@@ -58,10 +59,11 @@ class Record(NamedTuple):
     stack: str = ""
     trace: str = ""
     span: str = ""
+    named: bool = False
 
 
 def record(event: LogEvent, trace: str = "", span: str = "") -> Record:
-    """Read an event of Twisted's log."""
+    """Read an event of Twisted's log. One with C{log_named} is shown with its logger's name in text, too."""
     level = event.get("log_level", LogLevel.info)
     failure = event.get("log_failure")
     return Record(
@@ -73,13 +75,16 @@ def record(event: LogEvent, trace: str = "", span: str = "") -> Record:
         "" if failure is None else failure.getTraceback().rstrip(),
         trace,
         span,
+        bool(event.get("log_named")),
     )
 
 
 def text(record: Record, common: Mapping[str, str]) -> str:
     """A line for people; a stack follows it. C{common} is left out: whoever reads knows what."""
     when = datetime.fromtimestamp(record.time, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    said = f"{record.message}\n{record.stack}" if record.stack else record.message
+    said = f"{record.logger}: {record.message}" if record.named else record.message
+    if record.stack:
+        said = f"{said}\n{record.stack}"
     line, *more = said.splitlines() or [""]
     if record.trace:
         line = f"{line} trace_id={record.trace}"
@@ -107,6 +112,11 @@ Format = Callable[[Record, Mapping[str, str]], str]
 
 #: The forms, as settings name them.
 FORMATS: Mapping[str, Format] = {"text": text, "json": json, "logfmt": logfmt}
+
+
+def moment(time: float) -> str:
+    """Unix seconds as RFC 3339 writes them, in UTC."""
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def _fields(event: LogEvent) -> dict[str, Plain]:
@@ -140,8 +150,7 @@ def _fitting(record: Record, common: Mapping[str, str], written: Callable[[Mappi
 
 
 def _pairs(record: Record, common: Mapping[str, str], most: int) -> dict[str, Plain]:
-    moment = datetime.fromtimestamp(record.time, UTC).isoformat(timespec="milliseconds")
-    pairs: dict[str, Plain] = {"ts": moment.removesuffix("+00:00") + "Z", "level": record.level, **common}
+    pairs: dict[str, Plain] = {"ts": moment(record.time), "level": record.level, **common}
     if record.trace:
         pairs["trace_id"] = record.trace
     if record.span:

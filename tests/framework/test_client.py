@@ -240,6 +240,9 @@ def test_blocking_in_a_handler(service: Service) -> None:
 
     back = ServiceTester(service)
     tester = ServiceTester(front, back.clock, back.daemon)
-    metadata = {"micro-trace-id": "t"}
+    trace = "0af76519-16cd-43dd-8448-eb211c80319c"
+    metadata = {"micro-trace-id": trace}
     assert tester.call("Front.Outer", Text("a"), Text, metadata=metadata).text == "a 2 a ['k']"
-    assert {path: seen.get("micro-trace-id") for path, seen in tester.daemon.calls}["/echo.Echo/Same"] == "t"
+    assert {path: seen.get("micro-trace-id") for path, seen in tester.daemon.calls}[
+        "/echo.Echo/Same"
+    ] == trace

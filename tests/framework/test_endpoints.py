@@ -310,7 +310,7 @@ def test_any_package(service: Service, path: str) -> None:
 
 
 def test_exception(service: Service, log: list[dict[str, object]]) -> None:
-    """An exception is that call's 500, and one logged traceback with the call's id; the next call is answered."""
+    """An exception is that call's 500, and one logged traceback; the next call is answered."""
 
     @service.endpoint
     async def half(request: Text) -> Text:
@@ -318,11 +318,11 @@ def test_exception(service: Service, log: list[dict[str, object]]) -> None:
 
     tester = ServiceTester(service)
     with pytest.raises(Internal) as caught:
-        tester.call("Echo.Half", Text(count=0), Text, metadata={"micro-trace-id": "the-call"})
+        tester.call("Echo.Half", Text(count=0), Text)
     assert (caught.value.id, caught.value.code) == ("echo.Echo.Half", 500)
     assert caught.value.detail == "integer division or modulo by zero"
     failures = [event for event in log if "log_failure" in event]
-    assert [event["call"] for event in failures] == ["the-call"]
+    assert [event["endpoint"] for event in failures] == ["echo.Echo.Half"]
     assert tester.call("Echo.Half", Text(count=5), Text) == Text(count=2)
 
 
@@ -520,8 +520,8 @@ def test_deadline_travels(service: Service) -> None:
         return request
 
     tester = ServiceTester(service, clock)
-    tester.call("Echo.Outer", Text(), Text, timeout=3, metadata={"micro-trace-id": "t"})
-    assert seen == [(3.0, "t")]
+    tester.call("Echo.Outer", Text(), Text, timeout=3, metadata={"micro-trace-id": "a" * 32})
+    assert seen == [(3.0, "a" * 32)]
 
 
 def test_forward_reference(service: Service) -> None:

@@ -614,7 +614,7 @@ async def test_asyncio_too_late(town: Town) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_log(town: Town) -> None:
-    """A handler's failure is in the log once, with the call's id; what libraries log is there too, above the level."""
+    """A handler's failure is in the log once, with the trace's id; what libraries log is there too, above the level."""
     registered: Deferred[None] = Deferred()
     town.daemon.on_register = lambda: registered.callback(None)
     child = town.spawn(LOGGING, MICRO_LOG_LEVEL="warn")
@@ -622,11 +622,11 @@ async def test_log(town: Town) -> None:
     await registered
     client = town.client_of("logging")
     with pytest.raises(Internal, match="broken"):
-        await client.call("logging", "Logging.Fail", {}, metadata={"micro-trace-id": "the-call"})
+        await client.call("logging", "Logging.Fail", {}, metadata={"micro-trace-id": "a" * 32})
     child.signal("TERM")
     assert await child.ends() == 0
     assert child.text.count("Traceback") == 1
-    assert "error call the-call of logging.Logging.Fail failed" in child.text
+    assert f"error logging.Logging.Fail failed trace_id={'a' * 32}" in child.text
     assert "warn lib: beware" in child.text
     assert "hidden" not in child.text
     assert "is running" not in child.text
