@@ -15,7 +15,7 @@ class Field(_message.Message):
     def __init__(self, type: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
 
 class Record(_message.Message):
-    __slots__ = ("key", "value", "expiry", "metadata")
+    __slots__ = ("key", "value", "expiry", "metadata", "version")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -27,14 +27,16 @@ class Record(_message.Message):
     VALUE_FIELD_NUMBER: _ClassVar[int]
     EXPIRY_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     key: str
     value: bytes
     expiry: int
     metadata: _containers.MessageMap[str, Field]
-    def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ..., expiry: _Optional[int] = ..., metadata: _Optional[_Mapping[str, Field]] = ...) -> None: ...
+    version: int
+    def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ..., expiry: _Optional[int] = ..., metadata: _Optional[_Mapping[str, Field]] = ..., version: _Optional[int] = ...) -> None: ...
 
 class ReadOptions(_message.Message):
-    __slots__ = ("database", "table", "prefix", "suffix", "limit", "offset", "order")
+    __slots__ = ("database", "table", "prefix", "suffix", "limit", "offset", "order", "after", "key_prefix", "key_suffix", "partial", "keys")
     DATABASE_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
     PREFIX_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +44,11 @@ class ReadOptions(_message.Message):
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    KEY_PREFIX_FIELD_NUMBER: _ClassVar[int]
+    KEY_SUFFIX_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
     database: str
     table: str
     prefix: bool
@@ -49,7 +56,12 @@ class ReadOptions(_message.Message):
     limit: int
     offset: int
     order: str
-    def __init__(self, database: _Optional[str] = ..., table: _Optional[str] = ..., prefix: _Optional[bool] = ..., suffix: _Optional[bool] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., order: _Optional[str] = ...) -> None: ...
+    after: str
+    key_prefix: str
+    key_suffix: str
+    partial: bool
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, database: _Optional[str] = ..., table: _Optional[str] = ..., prefix: _Optional[bool] = ..., suffix: _Optional[bool] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., order: _Optional[str] = ..., after: _Optional[str] = ..., key_prefix: _Optional[str] = ..., key_suffix: _Optional[str] = ..., partial: _Optional[bool] = ..., keys: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ReadRequest(_message.Message):
     __slots__ = ("key", "options")
@@ -60,18 +72,22 @@ class ReadRequest(_message.Message):
     def __init__(self, key: _Optional[str] = ..., options: _Optional[_Union[ReadOptions, _Mapping]] = ...) -> None: ...
 
 class ReadResponse(_message.Message):
-    __slots__ = ("records",)
+    __slots__ = ("records", "next")
     RECORDS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
     records: _containers.RepeatedCompositeFieldContainer[Record]
-    def __init__(self, records: _Optional[_Iterable[_Union[Record, _Mapping]]] = ...) -> None: ...
+    next: str
+    def __init__(self, records: _Optional[_Iterable[_Union[Record, _Mapping]]] = ..., next: _Optional[str] = ...) -> None: ...
 
 class WriteOptions(_message.Message):
-    __slots__ = ("database", "table")
+    __slots__ = ("database", "table", "if_version")
     DATABASE_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
+    IF_VERSION_FIELD_NUMBER: _ClassVar[int]
     database: str
     table: str
-    def __init__(self, database: _Optional[str] = ..., table: _Optional[str] = ...) -> None: ...
+    if_version: int
+    def __init__(self, database: _Optional[str] = ..., table: _Optional[str] = ..., if_version: _Optional[int] = ...) -> None: ...
 
 class WriteRequest(_message.Message):
     __slots__ = ("record", "options")
@@ -82,16 +98,20 @@ class WriteRequest(_message.Message):
     def __init__(self, record: _Optional[_Union[Record, _Mapping]] = ..., options: _Optional[_Union[WriteOptions, _Mapping]] = ...) -> None: ...
 
 class WriteResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("version",)
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    def __init__(self, version: _Optional[int] = ...) -> None: ...
 
 class DeleteOptions(_message.Message):
-    __slots__ = ("database", "table")
+    __slots__ = ("database", "table", "if_version")
     DATABASE_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
+    IF_VERSION_FIELD_NUMBER: _ClassVar[int]
     database: str
     table: str
-    def __init__(self, database: _Optional[str] = ..., table: _Optional[str] = ...) -> None: ...
+    if_version: int
+    def __init__(self, database: _Optional[str] = ..., table: _Optional[str] = ..., if_version: _Optional[int] = ...) -> None: ...
 
 class DeleteRequest(_message.Message):
     __slots__ = ("key", "options")
@@ -105,8 +125,44 @@ class DeleteResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class Act(_message.Message):
+    __slots__ = ("put", "drop", "check", "table", "if_version")
+    PUT_FIELD_NUMBER: _ClassVar[int]
+    DROP_FIELD_NUMBER: _ClassVar[int]
+    CHECK_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    IF_VERSION_FIELD_NUMBER: _ClassVar[int]
+    put: Record
+    drop: str
+    check: str
+    table: str
+    if_version: int
+    def __init__(self, put: _Optional[_Union[Record, _Mapping]] = ..., drop: _Optional[str] = ..., check: _Optional[str] = ..., table: _Optional[str] = ..., if_version: _Optional[int] = ...) -> None: ...
+
+class BatchOptions(_message.Message):
+    __slots__ = ("database", "table")
+    DATABASE_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    database: str
+    table: str
+    def __init__(self, database: _Optional[str] = ..., table: _Optional[str] = ...) -> None: ...
+
+class BatchRequest(_message.Message):
+    __slots__ = ("acts", "options")
+    ACTS_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    acts: _containers.RepeatedCompositeFieldContainer[Act]
+    options: BatchOptions
+    def __init__(self, acts: _Optional[_Iterable[_Union[Act, _Mapping]]] = ..., options: _Optional[_Union[BatchOptions, _Mapping]] = ...) -> None: ...
+
+class BatchResponse(_message.Message):
+    __slots__ = ("versions",)
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    versions: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, versions: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class ListOptions(_message.Message):
-    __slots__ = ("database", "table", "prefix", "suffix", "limit", "offset", "order")
+    __slots__ = ("database", "table", "prefix", "suffix", "limit", "offset", "order", "after")
     DATABASE_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
     PREFIX_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +170,7 @@ class ListOptions(_message.Message):
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
     database: str
     table: str
     prefix: str
@@ -121,7 +178,8 @@ class ListOptions(_message.Message):
     limit: int
     offset: int
     order: str
-    def __init__(self, database: _Optional[str] = ..., table: _Optional[str] = ..., prefix: _Optional[str] = ..., suffix: _Optional[str] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., order: _Optional[str] = ...) -> None: ...
+    after: str
+    def __init__(self, database: _Optional[str] = ..., table: _Optional[str] = ..., prefix: _Optional[str] = ..., suffix: _Optional[str] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., order: _Optional[str] = ..., after: _Optional[str] = ...) -> None: ...
 
 class ListRequest(_message.Message):
     __slots__ = ("options",)
@@ -130,10 +188,12 @@ class ListRequest(_message.Message):
     def __init__(self, options: _Optional[_Union[ListOptions, _Mapping]] = ...) -> None: ...
 
 class ListResponse(_message.Message):
-    __slots__ = ("keys",)
+    __slots__ = ("keys", "next")
     KEYS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
     keys: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, keys: _Optional[_Iterable[str]] = ...) -> None: ...
+    next: str
+    def __init__(self, keys: _Optional[_Iterable[str]] = ..., next: _Optional[str] = ...) -> None: ...
 
 class DatabasesRequest(_message.Message):
     __slots__ = ()

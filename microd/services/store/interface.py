@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from microd.services.store.model import Drop, Kept, Put, Query, Record
+from microd.services.store import rules
+from microd.services.store.model import Act, Kept, Page, Query, Record
 
 
 class MustWait(Exception):
@@ -20,7 +21,14 @@ class IStore(Protocol):
     write fails for its sake. An expired record is nowhere to be seen, whether or not it was cleared away yet.
 
     Names of databases, tables and keys are checked; all methods raise L{microd.kernel.errors.BadRequest} for bad ones.
+
+    A store whose disk or file turned out to be damaged takes no more writes until it is started anew; it goes on to
+    answer reads from what was acknowledged, as far as that can be read.
+
+    @ivar failure: why it takes no more writes, in a sentence; empty while all is well.
     """
+
+    failure: str = ""
 
     async def read_one(self, database: str, table: str, key: str) -> Record | None:
         """The record under exactly this key; None where there is none."""
@@ -32,25 +40,35 @@ class IStore(Protocol):
         """
         raise MustWait
 
+    async def page(self, database: str, table: str, query: Query) -> Page:
+        """As many of the records which the query chooses as one answer carries, and where to go on."""
+        raise NotImplementedError
+
     async def read(self, database: str, table: str, query: Query) -> Sequence[Record]:
         """The records which the query chooses, as of one moment.
 
-        @raise TooLarge: they are more than one answer may carry; ask with a limit.
+        @raise TooLarge: they are more than one answer may carry; ask for pages.
         """
+        return rules.whole(await self.page(database, table, query))
 
-    async def write(self, database: str, table: str, record: Record) -> None:
-        """Put one record.
+    async def write(self, database: str, table: str, record: Record, *, if_version: int | None = None) -> int:
+        """Put one record; the version which it has now.
 
+        @param if_version: see L{Put}.
+        @raise PreconditionFailed: the record has another version; nothing was written.
         @raise TooLarge: the value, or what is said about it, is over the limit.
-        @raise Unavailable: more waits for the disk than is allowed.
+        @raise Unavailable: more waits for the disk than is allowed, or the store has failed.
         @raise OutOfSpace: the disk is full.
         """
 
-    async def delete(self, database: str, table: str, key: str) -> None:
-        """Take one record out; a key which is not there is no error."""
+    async def delete(self, database: str, table: str, key: str, *, if_version: int | None = None) -> None:
+        """Take one record out; a key which is not there is no error, unless C{if_version} names a version."""
 
-    async def apply(self, acts: Sequence[Put | Drop]) -> None:
-        """Do all of it or nothing, in this order."""
+    async def apply(self, acts: Sequence[Act]) -> Sequence[int]:
+        """Do all of it or nothing; the version which each record has now, 0 for what is no L{Put}.
+
+        The conditions of all acts are looked at first; then all is done in this order.
+        """
 
     async def list(self, database: str, table: str, query: Query) -> Sequence[str]:
         """The keys which the query chooses, as of one moment.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -23,12 +23,15 @@ class Record(NamedTuple):
     """A value under a key.
 
     @ivar expiry: when it ceases to be, in Unix seconds; None: never.
+    @ivar version: rises with each write to its place, also over a deletion; a store never gives the same one to two
+        contents of a place. Who writes says nothing here.
     """
 
     key: str
     value: bytes
     expiry: float | None = None
     metadata: Mapping[str, Field] = MappingProxyType({})
+    version: int = 0
 
 
 class Kept:
@@ -63,29 +66,70 @@ class Query:
     after: str = ""
 
 
+class Page(NamedTuple):
+    """Some of the records which a query chooses, as of one moment.
+
+    @ivar next: there are more; they come with this as the query's C{after}. Empty: there are none.
+    @ivar is_full: the bytes of one answer were used up, before the query's limit was.
+    """
+
+    records: Sequence[Record]
+    next: str = ""
+    is_full: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Put:
-    """An act: write a record, whether or not the key is there."""
+    """An act: write a record.
+
+    @ivar if_version: only if the record has this version now; 0: only if there is none; None: in any case.
+    """
 
     database: str
     table: str
     record: Record
+    if_version: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The record's."""
+        return self.record.key
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """An act: take a record out, whether or not the key is there."""
+    """An act: take a record out, whether or not the key is there.
+
+    @ivar if_version: as with L{Put}.
+    """
 
     database: str
     table: str
     key: str
+    if_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """An act which changes nothing: it only says which version there must be."""
+
+    database: str
+    table: str
+    key: str
+    if_version: int
+
+
+#: What can be done together.
+Act = Put | Drop | Check
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How large things may be, in bytes.
 
-    @ivar answer: the keys, values and metadata which one answer carries; it must fit into one message.
+    @ivar answer: the keys, values and metadata which one answer carries, and a little for each record; it must fit into
+        one message.
+    @ivar acts: how many acts one batch has, at most.
     @ivar waiting: values not yet on disk; who writes faster than the disk is refused beyond it.
     """
 
@@ -93,4 +137,5 @@ class Limits:
     value: int = 16 << 20
     metadata: int = 64 << 10
     answer: int = 28 << 20
+    acts: int = 1000
     waiting: int = 256 << 20

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
-from microd.kernel.errors import BadRequest, TooLarge
+from microd.kernel.errors import BadRequest, PreconditionFailed, TooLarge
 from microd.kernel.names import require_name, require_text
-from microd.services.store.model import Drop, Limits, Put, Record
+from microd.services.store.model import Act, Limits, Page, Put, Record
+
+#: What a record of an answer costs besides its key, value and metadata, in bytes: on the wire, and in memory meanwhile.
+EACH = 64
+
+TOO_LARGE = "the answer is larger than one message may be: ask with a smaller limit, and go on with 'after'"
+
+#: Characters of a key which an error shows.
+_SHOWN = 200
 
 
 @lru_cache(maxsize=4096)
@@ -43,8 +52,21 @@ def check_record(record: Record, limits: Limits) -> int:
     return size
 
 
-def check_act(act: Put | Drop, limits: Limits) -> int:
-    """Let one act pass, and say how many bytes it has."""
+def check_acts(acts: Sequence[Act], limits: Limits) -> int:
+    """Let what is to be done together pass, and say how many bytes it has.
+
+    @raise BadRequest: a name is none, or there are too many acts.
+    @raise TooLarge: they have too many bytes.
+    """
+    if len(acts) > limits.acts:
+        raise BadRequest(f"a batch may have at most {limits.acts} acts")
+    size = sum(_check_act(act, limits) for act in acts)
+    if len(acts) > 1 and size > limits.answer:
+        raise TooLarge(f"a batch may have at most {limits.answer} bytes")
+    return size
+
+
+def _check_act(act: Act, limits: Limits) -> int:
     check_place(act.database, act.table)
     if isinstance(act, Put):
         return check_record(act.record, limits)
@@ -52,16 +74,52 @@ def check_act(act: Put | Drop, limits: Limits) -> int:
     return len(act.key)
 
 
-class Budget:
-    """Counts what an answer carries, and stops it before it is too large for a message."""
+def first_version(now: float, reserved: int = 0) -> int:
+    """Beyond which versions begin when a store is opened.
 
-    __slots__ = ("_left", "_limit")
+    A store brought back from an old copy must not give a version anew which it gave after the copy was made: so they
+    begin with the time, in microseconds, and nobody writes a million records a second.
+
+    @param reserved: all versions given before are known to be below.
+    """
+    return max(reserved, int(now * 1e6))
+
+
+def check_version(key: str, found: int, wanted: int) -> None:
+    """Let a write pass which was made for one version of a record.
+
+    @param found: the version that there is; 0: there is no record.
+    @raise PreconditionFailed: it is another one.
+    """
+    if found == wanted:
+        return
+    name = key if len(key) <= _SHOWN else key[:_SHOWN] + "\N{HORIZONTAL ELLIPSIS}"
+    if not found:
+        raise PreconditionFailed(f"there is no record {name}, whose version was to be {wanted}")
+    if not wanted:
+        raise PreconditionFailed(f"there is a record {name} already, of version {found}")
+    raise PreconditionFailed(f"the record {name} has version {found}, not {wanted}: read it again")
+
+
+class Budget:
+    """Counts what an answer carries, so that it does not become too large for a message."""
+
+    __slots__ = ("_left",)
 
     def __init__(self, limit: int) -> None:
-        self._left = self._limit = limit
+        self._left = limit
 
-    def spend(self, size: int) -> None:
-        """Make room for C{size} bytes more, or raise L{TooLarge}."""
-        self._left -= size
-        if self._left < 0:
-            raise TooLarge(f"the answer is larger than {self._limit} bytes: ask with a limit and an offset")
+    def has_room(self, size: int) -> bool:
+        """Take C{size} bytes for one more record, and say whether they were there."""
+        self._left -= size + EACH
+        return self._left >= 0
+
+
+def whole(page: Page) -> Sequence[Record]:
+    """All records of a page, unless its end is not the query's.
+
+    @raise TooLarge: so it is.
+    """
+    if page.is_full:
+        raise TooLarge(TOO_LARGE)
+    return page.records

@@ -11,11 +11,19 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from microd.kernel.caller import Account, Caller
-from microd.kernel.errors import BadRequest, Forbidden, NotFound, Unauthorized
+from microd.kernel.errors import (
+    BadRequest,
+    Forbidden,
+    NotFound,
+    PreconditionFailed,
+    TooLarge,
+    Unauthorized,
+)
 from microd.services.store import rpc
 from microd.services.store.backends.memory import MemoryStore
 from microd.services.store.backends.sqlite import SqliteStore
 from microd.services.store.backends.worker import IWorker
+from microd.services.store.model import Limits
 from microd.testing.outcome import done
 from microd.wire import store_pb2 as pb
 
@@ -28,9 +36,9 @@ NOBODY = Caller()
 class Wire:
     """Asks the store's endpoints by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
         self.time = 1000.0
-        store = MemoryStore(now=lambda: self.time)
+        store = MemoryStore(now=lambda: self.time, limits=limits)
         self.endpoints = {each.name: each for each in rpc.endpoints(store, now=lambda: self.time)}
 
     def ask(self, name: str, request: object, caller: Caller = ADMIN) -> Any:
@@ -43,7 +51,7 @@ class Wire:
         return done(collect())
 
     def put(self, key: str, **more: Any) -> None:
-        self.ask("Write", pb.WriteRequest(record=pb.Record(key=key, value=b"v", **more)))
+        self.ask("Write", pb.WriteRequest(record=pb.Record(**{"key": key, "value": b"v", **more})))
 
 
 @pytest.fixture
@@ -102,6 +110,128 @@ def test_scan(wire: Wire) -> None:
     assert keys("aa", limit=5, offset=9) == ["aa"]
 
 
+def test_scan_apart(wire: Wire) -> None:
+    """Prefix and suffix may differ; then the key says nothing, and must not seem to."""
+    for key in ("a/x", "a/y", "b/x", "a/b/x"):
+        wire.put(key)
+
+    def keys(key: str = "", **options: Any) -> list[str]:
+        answer = wire.ask("Read", pb.ReadRequest(key=key, options=pb.ReadOptions(**options)))
+        return [record.key for record in answer.records]
+
+    assert keys(key_prefix="a/", key_suffix="/x") == ["a/b/x", "a/x"]
+    assert keys(key_prefix="a/") == ["a/b/x", "a/x", "a/y"]
+    assert keys(key_suffix="/x") == ["a/b/x", "a/x", "b/x"]
+    with pytest.raises(BadRequest, match="key_prefix"):
+        keys("a", key_prefix="a/")
+
+
+def test_read_pages(wire: Wire) -> None:
+    """An answer which the limit cut short says where to go on; the last one says nothing."""
+    for number in range(5):
+        wire.put(f"k{number}")
+    seen: list[list[str]] = []
+    after = ""
+    while True:
+        options = pb.ReadOptions(prefix=True, limit=2, after=after)
+        answer = wire.ask("Read", pb.ReadRequest(options=options))
+        seen.append([record.key for record in answer.records])
+        after = answer.next
+        if not after:
+            break
+    assert seen == [["k0", "k1"], ["k2", "k3"], ["k4"]]
+
+
+def test_read_partial() -> None:
+    """More than one message may carry is an error for who does not know of pages, and a page for who does."""
+    wire = Wire(Limits(answer=3000))
+    for number in range(5):
+        wire.put(f"k{number}", value=b"v" * 1000)
+    with pytest.raises(TooLarge, match="after"):
+        wire.ask("Read", pb.ReadRequest(options=pb.ReadOptions(prefix=True)))
+    with pytest.raises(TooLarge, match="after"):
+        wire.ask("Read", pb.ReadRequest(options=pb.ReadOptions(prefix=True, limit=4)))
+    answer = wire.ask("Read", pb.ReadRequest(options=pb.ReadOptions(prefix=True, partial=True)))
+    assert [record.key for record in answer.records] == ["k0", "k1"]
+    assert answer.next == "k1"
+
+
+def test_versions(wire: Wire) -> None:
+    """A write says which version it made, and a read shows it; the next write and deletion may be made for it alone."""
+    first = wire.ask("Write", pb.WriteRequest(record=pb.Record(key="k"))).version
+    assert wire.ask("Read", pb.ReadRequest(key="k")).records[0].version == first > 0
+    scanned = wire.ask("Read", pb.ReadRequest(key="k", options=pb.ReadOptions(prefix=True)))
+    assert scanned.records[0].version == first
+
+    def write(if_version: int | None) -> int:
+        options = pb.WriteOptions(if_version=if_version)
+        return int(wire.ask("Write", pb.WriteRequest(record=pb.Record(key="k"), options=options)).version)
+
+    second = write(first)
+    for wrong in (first, 0):
+        with pytest.raises(PreconditionFailed):
+            write(wrong)
+        with pytest.raises(PreconditionFailed):
+            wire.ask("Delete", pb.DeleteRequest(key="k", options=pb.DeleteOptions(if_version=wrong)))
+    third = write(None)
+    assert third > second
+    wire.ask("Delete", pb.DeleteRequest(key="k", options=pb.DeleteOptions(if_version=third)))
+    with pytest.raises(PreconditionFailed):
+        write(third)
+    assert write(0) > third
+
+
+def test_batch(wire: Wire) -> None:
+    """A batch puts, drops and checks in several tables, all or nothing, and tells the versions."""
+    wire.put("old")
+    acts = [
+        pb.Act(put=pb.Record(key="a", value=b"1"), if_version=0),
+        pb.Act(put=pb.Record(key="b", value=b"2"), table="other"),
+        pb.Act(drop="old"),
+        pb.Act(check="nothing", if_version=0),
+    ]
+    versions = wire.ask("Batch", pb.BatchRequest(acts=acts)).versions
+    assert wire.ask("Read", pb.ReadRequest(key="a")).records[0].version == versions[0]
+    other = wire.ask("Read", pb.ReadRequest(key="b", options=pb.ReadOptions(table="other")))
+    assert other.records[0].version == versions[1]
+    assert list(versions[2:]) == [0, 0]
+    with pytest.raises(NotFound):
+        wire.ask("Read", pb.ReadRequest(key="old"))
+    again = [pb.Act(put=pb.Record(key="c")), acts[0]]
+    with pytest.raises(PreconditionFailed, match="a already"):
+        wire.ask("Batch", pb.BatchRequest(acts=again))
+    with pytest.raises(NotFound):
+        wire.ask("Read", pb.ReadRequest(key="c"))
+
+
+@pytest.mark.parametrize(
+    ("acts", "says"),
+    [
+        ([], "no acts"),
+        ([pb.Act()], r"acts\[0\]: put, drop or check"),
+        ([pb.Act(drop="k"), pb.Act(put=pb.Record(value=b"v"))], r"acts\[1\]: key required"),
+        ([pb.Act(check="k")], "needs if_version"),
+        ([pb.Act(drop="")], "the key is missing"),
+        ([pb.Act(drop="k", table="..")], r"\.\."),
+        ([pb.Act(drop="k")] * 1001, "at most 1000"),
+    ],
+)
+def test_bad_batch(wire: Wire, acts: list[pb.Act], says: str) -> None:
+    """A batch that cannot be meant is a 400 with the reason, and does nothing."""
+    wire.put("k")
+    with pytest.raises(BadRequest, match=says):
+        wire.ask("Batch", pb.BatchRequest(acts=acts))
+    wire.ask("Read", pb.ReadRequest(key="k"))
+
+
+def test_batch_expiry(wire: Wire) -> None:
+    """What a batch puts expires like any other record."""
+    wire.ask("Batch", pb.BatchRequest(acts=[pb.Act(put=pb.Record(key="k", expiry=10))]))
+    wire.time += 11
+    with pytest.raises(NotFound):
+        wire.ask("Read", pb.ReadRequest(key="k"))
+
+
 def test_delete(wire: Wire) -> None:
     """A deleted record is gone; deleting what is not there is no error."""
     wire.put("k")
@@ -146,6 +276,9 @@ def test_list_in_pieces(wire: Wire) -> None:
         ({"offset": 400, "limit": 1500, "order": "desc"}, "k01599", "k00100", 1500),
         ({"prefix": "k01"}, "k01000", "k01999", 1000),
         ({"suffix": "7"}, "k00007", "k01997", 200),
+        ({"after": "k00500"}, "k00501", "k01999", 1499),
+        ({"after": "k01500", "order": "desc", "limit": 1200}, "k01499", "k00300", 1200),
+        ({"after": "k00500", "offset": 10, "limit": 1001}, "k00511", "k01511", 1001),
     ],
 )
 def test_list_options(wire: Wire, options: dict[str, Any], first: str, last: str, count: int) -> None:
@@ -156,6 +289,17 @@ def test_list_options(wire: Wire, options: dict[str, Any], first: str, last: str
     keys = [key for answer in answers for key in answer.keys]
     assert (keys[0], keys[-1], len(keys)) == (first, last, count)
     assert len(set(keys)) == count
+    is_cut = options.get("limit", 0) > 0
+    assert answers[-1].next == (last if is_cut else "")
+    assert not any(answer.next for answer in answers[:-1])
+
+
+def test_list_ends_at_its_limit(wire: Wire) -> None:
+    """A list whose limit is just what there is says that there is nothing more."""
+    for number in range(3):
+        wire.put(f"k{number}")
+    (answer,) = wire.messages(pb.ListRequest(options=pb.ListOptions(limit=3)))
+    assert (len(answer.keys), answer.next) == (3, "")
 
 
 def test_namespaces(wire: Wire) -> None:
@@ -175,6 +319,7 @@ ACME = {
     "Write": pb.WriteRequest(record=pb.Record(key="k"), options=pb.WriteOptions(database="acme")),
     "Delete": pb.DeleteRequest(key="k", options=pb.DeleteOptions(database="acme")),
     "Tables": pb.TablesRequest(database="acme"),
+    "Batch": pb.BatchRequest(acts=[pb.Act(drop="k")], options=pb.BatchOptions(database="acme")),
 }
 
 
@@ -261,7 +406,9 @@ def test_a_write_is_read_at_once(quick: AtOnce) -> None:
     for value in (b"a", b"b", b""):
         quick.change("Write", pb.WriteRequest(record=pb.Record(key="k", value=value)))
         for _ in range(3):
-            assert quick.read("k") == pb.Record(key="k", value=value)
+            found = quick.read("k")
+            assert found is not None
+            assert (found.key, found.value) == ("k", value)
     quick.change("Delete", pb.DeleteRequest(key="k"))
     with pytest.raises(NotFound, match=r"^not found$"):
         quick.read("k")
@@ -286,7 +433,12 @@ def test_metadata_at_once(quick: AtOnce) -> None:
     record.metadata["a"].type = "int"
     record.metadata["a"].value = "7"
     quick.change("Write", pb.WriteRequest(record=record))
-    assert [quick.read("k"), quick.read("k")] == [record, record]
+    for _ in range(2):
+        found = quick.read("k")
+        assert found is not None
+        assert found.version > 0
+        found.ClearField("version")
+        assert found == record
 
 
 def test_places_at_once(quick: AtOnce) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import stat
 from collections.abc import Callable, Coroutine, Iterator
@@ -12,7 +13,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from microd.kernel.errors import Unavailable
+from microd.kernel.errors import PreconditionFailed, Unavailable
 from microd.services.store.backends import sqlite as subject
 from microd.services.store.backends.sqlite import SqliteStore
 from microd.services.store.backends.sqlite_file import UnusableFile
@@ -58,9 +59,9 @@ class Held(IWorker):
 class Bench:
     """A store over a file, its clock and its writer."""
 
-    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+    def __init__(self, path: Path, limits: Limits | None = None, *, time: float = 1000) -> None:
         self.clock = Clock()
-        self.clock.advance(1000)
+        self.clock.advance(time)
         self.workers: dict[str, Held] = {}
         self.store = SqliteStore(
             path, self.clock, workers=self._worker, now=self.clock.seconds, limits=limits
@@ -71,10 +72,10 @@ class Bench:
         self.takes = 0.0
         perform = self.store._commits._perform
 
-        def counted(statements: Any) -> None:
+        def counted(writes: Any) -> Any:
             self.commits += 1
             self.clock.rightNow += self.takes
-            perform(statements)
+            return perform(writes)
 
         self.store._commits._perform = counted
 
@@ -279,7 +280,7 @@ def test_full(bench: Bench) -> None:
 def test_failed_commit(bench: Bench) -> None:
     """A commit that fails fails its own writes, and not those of the next one."""
 
-    def broken(statements: Any) -> None:
+    def broken(writes: Any) -> Any:
         raise sqlite3.OperationalError("disk I/O error")
 
     perform = bench.store._commits._perform
@@ -309,6 +310,60 @@ def test_backlog(tmp_path: Path) -> None:
     bench.clock.advance(0)
     bench.do(bench.store.write("micro", "t", Record("b", b"v" * 900)))
     bench.stop()
+
+
+def test_versions_survive(tmp_path: Path) -> None:
+    """After a crash no version is given again, not even where the clock was set back, nor those of lost writes."""
+    last = 0
+    for number, time in enumerate((5000.0, 4000.0, 6000.0)):
+        path = tmp_path / str(number) / "store.db"
+        bench = Bench(path, time=time)
+        for _ in range(3):
+            version = bench.do(bench.store.write("micro", "t", Record("k", b"v")))
+            assert version > last
+            last = version
+        bench.do(bench.store.delete("micro", "t", "k"))
+        shutil.copytree(path.parent, tmp_path / str(number + 1))
+        bench.stop()
+
+
+def test_versions_beyond_the_block(bench: Bench) -> None:
+    """What was reserved is reserved again before it is used up."""
+    versions = bench.store._versions
+    for _ in range(3):
+        bench.do(bench.store.write("micro", "t", Record("k", b"v")))
+        assert versions.last < versions.reserved
+        versions.last = versions.reserved
+    (said,) = bench.store._connections["scan"].execute("SELECT said FROM fact").fetchone()
+    assert said == versions.reserved
+
+
+def test_conditions_in_a_commit(bench: Bench) -> None:
+    """In one commit, each condition sees the writes before it, and who is refused stops nobody else."""
+    outcomes = [
+        bench.begin(bench.store.write("micro", "t", Record("k", value), if_version=0))
+        for value in (b"first", b"second")
+    ]
+    other = bench.put("other")
+    bench.clock.advance(0)
+    assert bench.commits == 1
+    done(outcomes[0])
+    with pytest.raises(PreconditionFailed):
+        done(outcomes[1])
+    done(other)
+    assert bench.do(bench.store.read_one("micro", "t", "k")).value == b"first"
+
+
+def test_damaged_value(bench: Bench) -> None:
+    """A value that the disk changed is not shown: neither by key nor among others."""
+    bench.do(bench.store.write("micro", "t", Record("k", b"value")))
+    bench.store._connections["write"].execute("UPDATE record SET value = 'valve'")
+    for reading in (
+        bench.store.read_one("micro", "t", "k"),
+        bench.store.read("micro", "t", Query()),
+    ):
+        with pytest.raises(Exception, match="checksum"):
+            bench.do(reading)
 
 
 def test_sweep(bench: Bench) -> None:

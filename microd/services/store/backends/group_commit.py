@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from itertools import chain
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from microd.kernel.errors import Internal, MicroError, Unavailable
-from microd.services.store.backends.sqlite_file import Statement
+from microd.services.store.backends.sqlite_rows import Statement
+from microd.services.store.backends.sqlite_writes import Condition, Write
 from microd.services.store.backends.worker import IWorker
 from microd.services.store.errors import OutOfSpace
 
@@ -24,16 +24,18 @@ SLOW, LONGEST_WAIT = 0.0015, 0.005
 #: After a wait in vain, so many commits go without.
 UNWILLING = 16
 
-Perform = Callable[[Sequence[Statement]], None]
+#: Does writes in one transaction, and says of each why it was left out, or None.
+Perform = Callable[[Sequence[Write]], Sequence[MicroError | None]]
 
 
 class _Write(Deferred[None]):
     """Fires once it is on disk."""
 
-    def __init__(self, statements: Sequence[Statement], size: int) -> None:
+    def __init__(self, statements: Sequence[Statement], size: int, conditions: Sequence[Condition]) -> None:
         super().__init__()
         self.statements = statements
         self.size = size
+        self.conditions = conditions
 
 
 class GroupCommit:
@@ -46,8 +48,8 @@ class GroupCommit:
     so there the next commit waits a little, until as many writers are back as have been seen, and gives it up for a
     while if they do not come.
 
-    @param committed: called with the statements of each commit, also of one that failed, before its writers hear of it
-        and before the next one begins.
+    @param committed: called with the writes of each commit, also of one that failed, before its writers hear of it and
+        before the next one begins.
     @param most_waiting: the bytes which may wait; beyond that, writes are refused.
     """
 
@@ -56,7 +58,7 @@ class GroupCommit:
         clock: IReactorTime,
         worker: IWorker,
         perform: Perform,
-        committed: Perform,
+        committed: Callable[[Sequence[Write]], None],
         most_waiting: int,
     ) -> None:
         self._clock = clock
@@ -73,11 +75,13 @@ class GroupCommit:
         self._company = 0
         self._unwilling = 0
 
-    def submit(self, statements: Sequence[Statement], size: int) -> Deferred[None]:
+    def submit(
+        self, statements: Sequence[Statement], size: int, conditions: Sequence[Condition] = ()
+    ) -> Deferred[None]:
         """Write; fires once it is on disk, and fails with a L{MicroError} if it is not."""
         if self._bytes and self._bytes + size > self._most_waiting:
             raise Unavailable("the store cannot write as fast as it is asked to: try again later")
-        write = _Write(statements, size)
+        write = _Write(statements, size, conditions)
         self._waiting.append(write)
         self._bytes += size
         if not self._busy:
@@ -103,8 +107,7 @@ class GroupCommit:
             if self._drained is not None:
                 self._drained.callback(None)
             return
-        statements = _statements(batch)
-        self._worker.run(self._commit, batch, statements).addBoth(self._committed, batch, statements)
+        self._worker.run(self._commit, batch).addBoth(self._committed, batch)
 
     def _take(self) -> list[_Write]:
         count = size = 0
@@ -116,27 +119,26 @@ class GroupCommit:
         batch, self._waiting = self._waiting[:count], self._waiting[count:]
         return batch
 
-    def _commit(self, batch: list[_Write], statements: Sequence[Statement]) -> list[MicroError | None]:
+    def _commit(self, batch: list[_Write]) -> Sequence[MicroError | None]:
         """In the worker: one transaction; where the disk has no room for it, one for each write that it may have."""
         begun = self._clock.seconds()
         try:
-            self._perform(statements)
+            outcomes = self._perform(batch)
             self._took = self._clock.seconds() - begun
         except sqlite3.Error as error:
             if len(batch) == 1 or not _is_full(error):
                 return [_refusal(error)] * len(batch)
-            return [outcome for write in batch for outcome in self._commit([write], write.statements)]
-        return [None] * len(batch)
+            return [outcome for write in batch for outcome in self._commit([write])]
+        return outcomes
 
     def _committed(
         self,
-        outcomes: list[MicroError | None] | Failure,
+        outcomes: Sequence[MicroError | None] | Failure,
         batch: list[_Write],
-        statements: Sequence[Statement],
     ) -> None:
         if isinstance(outcomes, Failure):
             outcomes = [Internal(f"the store could not write: {outcomes.getErrorMessage()}")] * len(batch)
-        self._tell(statements)
+        self._tell(batch)
         self._go_on(len(batch))
         for write, outcome in zip(batch, outcomes, strict=True):
             self._bytes -= write.size
@@ -156,10 +158,6 @@ class GroupCommit:
         else:
             self._company = len(self._waiting) + answered
             self._wait = self._clock.callLater(min(took / 2, LONGEST_WAIT), self._next)
-
-
-def _statements(batch: list[_Write]) -> list[Statement]:
-    return list(chain.from_iterable(write.statements for write in batch))
 
 
 def _is_full(error: sqlite3.Error) -> bool:

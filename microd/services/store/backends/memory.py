@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from time import time
 
+from microd.kernel.errors import TooLarge
 from microd.services.store import rules
 from microd.services.store.interface import IStore
-from microd.services.store.model import Drop, Limits, Put, Query, Record
+from microd.services.store.model import Act, Check, Drop, Limits, Page, Put, Query, Record
 
 
 class MemoryStore(IStore):
@@ -17,41 +18,57 @@ class MemoryStore(IStore):
         self._now = now
         self._limits = limits or Limits()
         self._records: dict[tuple[str, str], dict[str, Record]] = {}
+        self._version = rules.first_version(now())
 
     async def read_one(self, database: str, table: str, key: str) -> Record | None:
         rules.check_place(database, table)
         rules.check_key(key, self._limits)
-        record = self._records.get((database, table), {}).get(key)
-        return record if record is not None and self._alive(record) else None
+        return self._found(database, table, key)
 
-    async def read(self, database: str, table: str, query: Query) -> Sequence[Record]:
+    async def page(self, database: str, table: str, query: Query) -> Page:
         budget = rules.Budget(self._limits.answer)
-        found = self._chosen(database, table, query)
-        for record in found:
-            budget.spend(rules.check_record(record, self._limits))
-        return found
+        chosen = self._chosen(database, table, query)
+        records: list[Record] = []
+        for record in chosen:
+            if query.limit and len(records) == query.limit:
+                return Page(records, records[-1].key)
+            if not budget.has_room(rules.check_record(record, self._limits)) and records:
+                return Page(records, records[-1].key, is_full=True)
+            records.append(record)
+        return Page(records)
 
-    async def write(self, database: str, table: str, record: Record) -> None:
-        await self.apply([Put(database, table, record)])
+    async def write(self, database: str, table: str, record: Record, *, if_version: int | None = None) -> int:
+        (version,) = await self.apply([Put(database, table, record, if_version)])
+        return version
 
-    async def delete(self, database: str, table: str, key: str) -> None:
-        await self.apply([Drop(database, table, key)])
+    async def delete(self, database: str, table: str, key: str, *, if_version: int | None = None) -> None:
+        await self.apply([Drop(database, table, key, if_version)])
 
-    async def apply(self, acts: Sequence[Put | Drop]) -> None:
+    async def apply(self, acts: Sequence[Act]) -> Sequence[int]:
+        rules.check_acts(acts, self._limits)
         for act in acts:
-            rules.check_act(act, self._limits)
-        for act in acts:
-            records = self._records.setdefault((act.database, act.table), {})
-            if isinstance(act, Put):
-                records[act.record.key] = act.record
-            else:
-                records.pop(act.key, None)
+            if act.if_version is not None:
+                found = self._found(act.database, act.table, act.key)
+                rules.check_version(act.key, found.version if found else 0, act.if_version)
+        return [self._do(act) for act in acts]
+
+    def _do(self, act: Act) -> int:
+        if isinstance(act, Check):
+            return 0
+        records = self._records.setdefault((act.database, act.table), {})
+        if isinstance(act, Drop):
+            records.pop(act.key, None)
+            return 0
+        self._version += 1
+        records[act.key] = act.record._replace(version=self._version)
+        return self._version
 
     async def list(self, database: str, table: str, query: Query) -> Sequence[str]:
         budget = rules.Budget(self._limits.answer)
         keys = [record.key for record in self._chosen(database, table, query)]
-        for key in keys:
-            budget.spend(len(key))
+        keys = keys[: query.limit or None]
+        if not all(budget.has_room(len(key)) for key in keys):
+            raise TooLarge(rules.TOO_LARGE)
         return keys
 
     async def databases(self) -> Sequence[str]:
@@ -66,7 +83,12 @@ class MemoryStore(IStore):
             if any(map(self._alive, records.values())):
                 yield place
 
+    def _found(self, database: str, table: str, key: str) -> Record | None:
+        record = self._records.get((database, table), {}).get(key)
+        return record if record is not None and self._alive(record) else None
+
     def _chosen(self, database: str, table: str, query: Query) -> Sequence[Record]:
+        """All of them, whatever the limit."""
         rules.check_place(database, table)
         records = self._records.get((database, table), {})
         keys = sorted(records, key=str.encode, reverse=query.descending)
@@ -78,8 +100,7 @@ class MemoryStore(IStore):
             and self._alive(records[key])
             and _beyond(key, query)
         ]
-        stop = query.offset + query.limit if query.limit else None
-        return found[query.offset : stop]
+        return found[query.offset :]
 
     def _alive(self, record: Record) -> bool:
         return record.expiry is None or record.expiry > self._now()

@@ -18,22 +18,28 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from microd.kernel.errors import Internal, MicroError, Unavailable
+from microd.kernel.errors import Internal, MicroError, TooLarge, Unavailable
 from microd.services.store import rules
 from microd.services.store.backends import sqlite_file as file
+from microd.services.store.backends import sqlite_rows as rows
 from microd.services.store.backends.group_commit import GroupCommit
 from microd.services.store.backends.recent import Recent
 from microd.services.store.backends.sqlite_log import Log, PointReader
+from microd.services.store.backends.sqlite_writes import Condition, Write, perform
+from microd.services.store.backends.versions import Versions
 from microd.services.store.backends.worker import IWorker, Thread
 from microd.services.store.interface import IStore
-from microd.services.store.model import Drop, Kept, Limits, Put, Query, Record
+from microd.services.store.model import Act, Drop, Kept, Limits, Page, Put, Query, Record
 
 #: Seconds between two looks for expired records, and how many are cleared away in one transaction.
 SWEEP_EVERY = 10.0
 SWEEP_AT_ONCE = 500
+SWEEP_BYTES = 4 << 20
 
 
 _Rows = list[tuple[Any, ...]]
+#: As many rows as were wanted and fit into an answer, at least one; whether there are others; whether they did not fit.
+_Found = tuple[_Rows, bool, bool]
 
 
 class SqliteStore(Service, IStore):
@@ -69,11 +75,14 @@ class SqliteStore(Service, IStore):
         self._log_is_large = False
         self._point: PointReader | None = None
         self._recent = Recent()
+        self._versions = Versions(0, 0)
 
     def startService(self) -> None:
         """Open the file, which brings back everything that was acknowledged before."""
         writing = file.open_file(self._path)
         self._log = Log(self._path, writing)
+        reserved = writing.execute(rows.FACT, ("versions",)).fetchone()
+        self._versions = Versions(rules.first_version(self._now(), *reserved or ()), 0)
         self._point = PointReader(file.connect(self._path))
         self._connections = {"write": writing, "scan": file.connect(self._path)}
         self._writer.start()
@@ -116,77 +125,106 @@ class SqliteStore(Service, IStore):
                 raise Internal(f"the store could not read: {error}") from error
             if row is None:
                 return None
-            kept = self._recent.keep(place, file.record_from(key, *row))
+            kept = self._recent.keep(place, rows.record_from(*place, *row))
         expiry = kept.record.expiry
         if expiry is not None and expiry <= self._now():
             return None
         return kept
 
-    async def read(self, database: str, table: str, query: Query) -> Sequence[Record]:
+    async def page(self, database: str, table: str, query: Query) -> Page:
         rules.check_place(database, table)
-        sql, values = file.selection("key, value, expires, metadata", database, table, query, self._now())
-        rows = await self._scan(sql, values)
-        return [file.record_from(*row) for row in rows]
+        sql, values = rows.selection(rows.COLUMNS, database, table, query, self._now())
+        found, is_cut, is_full = await self._scan(sql, values, query.limit)
+        records = [rows.record_from(database, table, *row) for row in found]
+        return Page(records, records[-1].key if is_cut else "", is_full)
 
-    async def write(self, database: str, table: str, record: Record) -> None:
+    async def write(self, database: str, table: str, record: Record, *, if_version: int | None = None) -> int:
         rules.check_place(database, table)
         size = rules.check_record(record, self._limits)
         if self._point is None:
             raise Unavailable("the store is not running")
-        await self._commits.submit((file.put(database, table, record),), size)
+        version = self._versions.next()
+        conditions = () if if_version is None else (((database, table, record.key), if_version),)
+        await self._commits.submit((rows.put(database, table, record, version),), size, conditions)
+        return version
 
-    async def delete(self, database: str, table: str, key: str) -> None:
-        await self.apply((Drop(database, table, key),))
+    async def delete(self, database: str, table: str, key: str, *, if_version: int | None = None) -> None:
+        await self.apply((Drop(database, table, key, if_version),))
 
-    async def apply(self, acts: Sequence[Put | Drop]) -> None:
-        size = 0
-        for act in acts:
-            size += rules.check_act(act, self._limits)
+    async def apply(self, acts: Sequence[Act]) -> Sequence[int]:
+        size = rules.check_acts(acts, self._limits)
         if self._point is None:
             raise Unavailable("the store is not running")
+        statements: list[rows.Statement] = []
+        conditions: list[Condition] = []
+        versions: list[int] = []
+        for act in acts:
+            if act.if_version is not None:
+                conditions.append(((act.database, act.table, act.key), act.if_version))
+            version = 0
+            if isinstance(act, Put):
+                version = self._versions.next()
+                statements.append(rows.put(act.database, act.table, act.record, version))
+            elif isinstance(act, Drop):
+                statements.append(rows.drop(act))
+            versions.append(version)
         if acts:
-            await self._commits.submit([file.statement_of(act) for act in acts], size)
+            await self._commits.submit(statements, size, conditions)
+        return versions
 
     async def list(self, database: str, table: str, query: Query) -> Sequence[str]:
         rules.check_place(database, table)
-        return [
-            key for (key,) in await self._scan(*file.selection("key", database, table, query, self._now()))
-        ]
+        sql, values = rows.selection("key", database, table, query, self._now())
+        found, _, is_full = await self._scan(sql, values, query.limit)
+        if is_full:
+            raise TooLarge(rules.TOO_LARGE)
+        return [key for (key,) in found]
 
     async def databases(self) -> Sequence[str]:
-        return [name for (name,) in await self._scan(file.DATABASES, {"now": self._now()})]
+        found, _, _ = await self._scan(rows.DATABASES, {"now": self._now()})
+        return [name for (name,) in found]
 
     async def tables(self, database: str) -> Sequence[str]:
         rules.check_place(database, "any")
         values = {"now": self._now(), "space": database}
-        return [name for (name,) in await self._scan(file.TABLES, values)]
+        found, _, _ = await self._scan(rows.TABLES, values)
+        return [name for (name,) in found]
 
-    async def _scan(self, sql: str, values: dict[str, Any]) -> _Rows:
+    async def _scan(self, sql: str, values: dict[str, Any], limit: int = 0) -> _Found:
         if self._point is None:
             raise Unavailable("the store is not running")
         try:
-            return await self._scanner.run(self._rows, sql, values)
+            return await self._scanner.run(self._rows, sql, values, limit)
         except sqlite3.Error as error:
             raise Internal(f"the store could not read: {error}") from error
 
-    def _rows(self, sql: str, values: dict[str, Any]) -> _Rows:
-        """In the scanner: the rows, if they fit into an answer."""
+    def _rows(self, sql: str, values: dict[str, Any], limit: int) -> _Found:
+        """In the scanner."""
         budget = rules.Budget(self._limits.answer)
-        rows: _Rows = []
+        found: _Rows = []
         for row in self._connections["scan"].execute(sql, values):
-            budget.spend(sum(_size(cell) for cell in row))
-            rows.append(row)
-        return rows
+            if limit and len(found) == limit:
+                return found, True, False
+            if not budget.has_room(sum(map(_size, row))) and found:
+                return found, True, True
+            found.append(row)
+        return found, False, False
 
-    def _perform(self, statements: Sequence[file.Statement]) -> None:
+    def _perform(self, writes: Sequence[Write]) -> Sequence[MicroError | None]:
         """In the writer."""
-        file.perform(self._connections["write"], statements)
+        reserve = self._versions.to_reserve()
+        refusals = perform(self._connections["write"], writes, self._now(), reserve)
+        if reserve is not None:
+            self._versions.reserved = reserve
         self._log_is_large = self._log is not None and self._log.is_large
+        return refusals
 
-    def _committed(self, statements: Sequence[file.Statement]) -> None:
+    def _committed(self, writes: Sequence[Write]) -> None:
         """Whoever reads from now on sees what was committed; before the next commit, the log may be emptied."""
-        for _, values in statements:
-            self._recent.forget(values[:3])
+        forget = self._recent.forget
+        for write in writes:
+            for _, values in write.statements:
+                forget(values[:3])
         if self._point is not None:
             self._point.renew()
             if self._log_is_large and self._log is not None:
@@ -207,10 +245,21 @@ class SqliteStore(Service, IStore):
             if first is None or first > now:
                 return
             try:
-                await self._commits.submit([(file.SWEEP, (now, SWEEP_AT_ONCE))], 0)
+                await self._commits.submit(await self._scanner.run(self._expired, now), 0)
             except MicroError as error:
                 self.log.warn("expired records stay in {path}: {error}", path=str(self._path), error=error)
                 return
+
+    def _expired(self, now: float) -> Sequence[rows.Statement]:
+        """In the scanner: what clears a few expired records away, at least one, and not too many bytes of them."""
+        statements: list[rows.Statement] = []
+        left = SWEEP_BYTES
+        for *place, size in self._connections["scan"].execute(rows.EXPIRED, (now, SWEEP_AT_ONCE)):
+            statements.append((rows.CLEAR, (*place, now)))
+            left -= size
+            if left < 0:
+                break
+        return statements
 
 
 def _size(cell: object) -> int:

@@ -1,70 +1,18 @@
-"""The SQLite file: its schema, its connections, and the statements."""
+"""The SQLite file: how it is made, and opened.
+
+A new file is made beside its place and moved there once it is whole. So a file which is empty, or has no schema, is never
+one of ours which was interrupted, and is not taken for a new store.
+"""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import orjson
-
-from microd.services.store.model import Drop, Field, Put, Query, Record
-
-#: A statement and its parameters.
-Statement = tuple[str, tuple[Any, ...]]
-
-#: Rises with the schema; a file from a later release is refused.
-SCHEMA_VERSION = 1
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS record (
-    space TEXT NOT NULL,
-    tbl TEXT NOT NULL,
-    key TEXT NOT NULL,
-    value BLOB NOT NULL,
-    expires REAL,
-    metadata BLOB,
-    PRIMARY KEY (space, tbl, key)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS expiring ON record (expires) WHERE expires IS NOT NULL;
-"""
-
-PUT = """
-INSERT INTO record (space, tbl, key, value, expires, metadata) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET value = excluded.value, expires = excluded.expires, metadata = excluded.metadata
-"""
-DROP = "DELETE FROM record WHERE space = ? AND tbl = ? AND key = ?"
-POINT = "SELECT value, expires, metadata FROM record WHERE space = ? AND tbl = ? AND key = ?"
-SWEEP = """
-DELETE FROM record WHERE (space, tbl, key) IN (
-    SELECT space, tbl, key FROM record WHERE expires IS NOT NULL AND expires <= ? ORDER BY expires LIMIT ?
-)
-"""
-FIRST_EXPIRY = "SELECT expires FROM record WHERE expires IS NOT NULL ORDER BY expires LIMIT 1"
-ALIVE = "(expires IS NULL OR expires > :now)"
-
-# Each step looks for the next name beyond the last one in the primary key, so that a table of a million records
-# costs as much as one of a single record, as long as few are expired.
-DATABASES = f"""
-WITH RECURSIVE found(name) AS (
-    SELECT (SELECT min(space) FROM record)
-    UNION ALL SELECT (SELECT min(space) FROM record WHERE space > found.name) FROM found WHERE name IS NOT NULL
-)
-SELECT name FROM found WHERE name IS NOT NULL AND EXISTS (SELECT 1 FROM record WHERE space = name AND {ALIVE})
-"""
-TABLES = f"""
-WITH RECURSIVE found(name) AS (
-    SELECT (SELECT min(tbl) FROM record WHERE space = :space)
-    UNION ALL SELECT (SELECT min(tbl) FROM record WHERE space = :space AND tbl > found.name)
-    FROM found WHERE name IS NOT NULL
-)
-SELECT name FROM found
-WHERE name IS NOT NULL AND EXISTS (SELECT 1 FROM record WHERE space = :space AND tbl = name AND {ALIVE})
-"""
-
-_MOST = 2**63 - 1
+from microd.services.store.backends import sqlite_rows as rows
+from microd.services.store.backends.sqlite_migrate import migrate, settle, without_leftovers
 
 
 class UnusableFile(Exception):
@@ -74,107 +22,89 @@ class UnusableFile(Exception):
 def open_file(path: Path) -> sqlite3.Connection:
     """Make the file if need be, readable by its owner only, and bring the schema about.
 
-    @raise UnusableFile: it may not be written, is no database, is of a later release, or its file system cannot do
-        write-ahead logging.
+    @raise UnusableFile: it may not be written, is no database, is damaged, is of a later release, or its file system
+        cannot do write-ahead logging.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        if not path.exists():
+            _make(path)
         return _opened(path)
     except OSError as problem:
         raise UnusableFile(f"{path} cannot be opened: {problem.strerror}") from problem
     except sqlite3.DatabaseError as problem:
-        raise UnusableFile(f"{path} cannot be used: {problem}; bring it back from a backup") from problem
+        raise UnusableFile(f"{path} cannot be used: {problem}; {remedy(problem)}") from problem
+
+
+def remedy(problem: sqlite3.Error) -> str:
+    """What to do about it."""
+    if is_full(problem):
+        return "make room on the disk and start again"
+    return "check the disk, and bring the file back from a backup"
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the disk had no room: also for the index of the log, which SQLite reports in its own way."""
+    return getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_FULL, _SHM_HAS_NO_ROOM)
+
+
+_SHM_HAS_NO_ROOM = sqlite3.SQLITE_IOERR_SHMSIZE
+
+
+def _make(path: Path) -> None:
+    if _size(Path(f"{path}-wal")):
+        raise UnusableFile(f"{path} is gone, but {path}-wal is there: bring back both, or remove both")
+    new = without_leftovers(path)
+    os.close(os.open(new, os.O_RDWR | os.O_CREAT, 0o600))
+    with closing(connect(new)) as connection:
+        _log_ahead(connection, path)
+        connection.executescript(f"BEGIN; {rows.SCHEMA} PRAGMA user_version = {rows.SCHEMA_VERSION}; COMMIT;")
+    settle(new, path)
 
 
 def _opened(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_RDWR))
+    if not _size(path):
+        raise UnusableFile(
+            f"{path} is empty: bring it back from a backup, or remove it to begin with nothing"
+        )
     connection = connect(path)
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 1:
+        connection.close()
+        migrate(path, connect)
+        connection = connect(path)
+    elif version != rows.SCHEMA_VERSION:
+        connection.close()
+        if version == 0:
+            raise UnusableFile(f"{path} is a database of another program: choose another file")
+        raise UnusableFile(
+            f"{path} was written by a later release of microd: upgrade, or choose another file"
+        )
+    _log_ahead(connection, path)
+    return connection
+
+
+def _log_ahead(connection: sqlite3.Connection, path: Path) -> None:
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         connection.close()
         raise UnusableFile(f"{path}: its file system does not support write-ahead logging")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > SCHEMA_VERSION:
-        connection.close()
-        raise UnusableFile(
-            f"{path} was written by a later release of microd: upgrade, or choose another file"
-        )
-    connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-    return connection
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """Another connection to the file; whatever commits on it is on disk before the commit returns."""
-    connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+    # An address takes '?' and '#' for its own.
+    address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
+    connection = sqlite3.connect(
+        address, uri=True, timeout=5.0, isolation_level=None, check_same_thread=False
+    )
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA cache_size = -32768")
+    # What is deleted is overwritten where its page is written anyway; not with pages of zeros, the size of a large value.
+    connection.execute("PRAGMA secure_delete = FAST")
     return connection
 
 
-def statement_of(act: Put | Drop) -> Statement:
-    """The statement which does it."""
-    if isinstance(act, Drop):
-        return DROP, (act.database, act.table, act.key)
-    return put(act.database, act.table, act.record)
-
-
-def put(database: str, table: str, record: Record) -> Statement:
-    """The statement which writes a record."""
-    key, value, expiry, said = record
-    metadata = (
-        orjson.dumps({name: (field.type, field.value) for name, field in said.items()}) if said else None
-    )
-    return PUT, (database, table, key, value, expiry, metadata)
-
-
-def record_from(key: str, value: bytes, expires: float | None, metadata: bytes | None) -> Record:
-    """A row's meaning."""
-    if metadata is None:
-        return Record(key, value, expires)
-    return Record(key, value, expires, {name: Field(*said) for name, said in orjson.loads(metadata).items()})
-
-
-def selection(
-    columns: str, database: str, table: str, query: Query, now: float
-) -> tuple[str, dict[str, Any]]:
-    """The statement, and its parameters, for the rows which a query chooses."""
-    clauses = ["space = :space", "tbl = :tbl", ALIVE]
-    values: dict[str, Any] = {"space": database, "tbl": table, "now": now}
-    if query.prefix:
-        # No byte of UTF-8 is 0xff, so this lies just beyond all keys that begin with the prefix.
-        clauses.append("key >= :prefix AND key < CAST(:beyond AS TEXT)")
-        values |= {"prefix": query.prefix, "beyond": query.prefix.encode() + b"\xff"}
-    if query.suffix:
-        clauses.append("substr(key, -:length) = :suffix")
-        values |= {"suffix": query.suffix, "length": len(query.suffix)}
-    if query.after:
-        clauses.append("key < :after" if query.descending else "key > :after")
-        values["after"] = query.after
-    values |= {"limit": min(query.limit, _MOST) or -1, "offset": min(query.offset, _MOST)}
-    order = "DESC" if query.descending else "ASC"
-    where = " AND ".join(clauses)
-    return (
-        f"SELECT {columns} FROM record WHERE {where} ORDER BY key {order} LIMIT :limit OFFSET :offset",
-        values,
-    )
-
-
-def perform(connection: sqlite3.Connection, statements: Iterable[Statement]) -> None:
-    """Do all of it in one transaction, on disk before this returns; or nothing of it."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        sql: str = ""
-        rows: list[tuple[Any, ...]] = []
-        for each, parameters in statements:
-            if each is not sql:
-                if rows:
-                    connection.executemany(sql, rows)
-                sql, rows = each, []
-            rows.append(parameters)
-        if rows:
-            connection.executemany(sql, rows)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -13,7 +13,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from microd.services.store.backends import sqlite_file as file
+from microd.services.store.backends import sqlite_rows as rows
 
 #: The log is emptied into the file when it has this many bytes.
 LOG_BYTES = 4 << 20
@@ -33,12 +33,12 @@ class PointReader:
         if self._holds and not self._open:
             connection.execute("BEGIN")
             self._open = True
-        found: tuple[Any, ...] | None = connection.execute(file.POINT, place).fetchone()
+        found: tuple[Any, ...] | None = connection.execute(rows.POINT, place).fetchone()
         return found
 
     def first_expiry(self) -> float | None:
         """When the first of all records expires, or expired."""
-        row = self._connection.execute(file.FIRST_EXPIRY).fetchone()
+        row = self._connection.execute(rows.FIRST_EXPIRY).fetchone()
         return None if row is None else row[0]
 
     def renew(self) -> None:
