@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -127,11 +128,39 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Refused:
         """How a call is refused."""
+        outcome = self.attempt(path, request, by=by, headers=headers)
+        assert isinstance(outcome, Refused), f"{path} was not refused: {outcome}"
+        return outcome
+
+    def attempt(
+        self,
+        path: str,
+        request: Shown | None = None,
+        *,
+        by: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> Shown | Refused:
+        """The first reply, empty where there is none; or how the call is refused."""
         try:
-            reply = self.stream(path, [request or {}], by=by, headers=headers, most=1)
+            replies = self.stream(path, [request or {}], by=by, headers=headers, most=1)
         except Refused as refused:
             return refused
-        raise AssertionError(f"{path} was not refused: {reply}")
+        return replies[0] if replies else {}
+
+    def heard(
+        self, path: str, requests: Sequence[Shown], act: Callable[[int], object], *, by: str, most: int = 1
+    ) -> list[list[Shown]]:
+        """What each of some endless streams tells first, while C{act} is called until all of them have told something.
+
+        @param act: is told how often it was called before.
+        """
+        with ThreadPoolExecutor(len(requests)) as threads:
+            streams = [threads.submit(self.stream, path, [request], by=by, most=most) for request in requests]
+            for tries in range(1000):
+                act(tries)
+                if not wait(streams, 0.01).not_done:
+                    break
+            return [each.result() for each in streams]
 
     def headers(self, by: str, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """Somebody's headers."""

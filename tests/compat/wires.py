@@ -34,7 +34,7 @@ LIMIT = 20.0
 Shown = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Refused(Exception):
     """How a call failed: the reference's error object, or a plain text with the gRPC status (spec 2.5).
 
@@ -151,21 +151,21 @@ class ProtoWire:
         self.channel = grpc.insecure_channel(address)
 
     def replies(
-        self, path: str, requests: Sequence[Shown], headers: Mapping[str, str], most: int
+        self,
+        path: str,
+        requests: Sequence[Shown],
+        headers: Mapping[str, str],
+        most: int,
+        limit: float = LIMIT,
     ) -> list[Shown]:
         method = self._contracts.method(path)
         kind = message_factory.GetMessageClass(method.input_type)
         messages = [json_format.ParseDict(encoded(each), kind()) for each in requests]
-        return self.sent(path, messages, headers, most)
-
-    def sent(self, path: str, messages: Sequence[Any], headers: Mapping[str, str], most: int) -> list[Shown]:
-        """As C{replies}, with messages ready made."""
-        method = self._contracts.method(path)
         call = self._callable(path, method)
         argument = iter(messages) if method.client_streaming else messages[0]
         metadata = list(headers.items())
         try:
-            answer = call(argument, metadata=metadata, timeout=LIMIT)
+            answer = call(argument, metadata=metadata, timeout=limit)
             if not method.server_streaming:
                 return [shown(answer)]
             found = []
