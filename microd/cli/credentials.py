@@ -3,7 +3,7 @@
 ::
 
     stored, fresh ───────────────────────────────▶ that one
-    stored, within a minute of its end ─ refresh ▶ the new one, stored
+    stored, within a minute of its end ─ refresh ▶ the new one, stored; one command at a time
     none, or refused, or not refreshable
         ├─ our own daemon, nobody else logged in ▶ one for the admin secret, stored
         └─ else                                  ▶ nobody: the server says what it allows
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from microd.cli.config import Config
-from microd.cli.failure import CommandFailed, Unreachable
+from microd.cli.failure import REFUSED, CommandFailed, Unreachable
 from microd.cli.naming import DEFAULT_NAMESPACE
 from microd.cli.tokens import Holder, Token, Tokens
 
@@ -95,22 +95,28 @@ class Credentials:
         self._issuer = issuer
         self._admin_secret = admin_secret
         self._now = now
+        self._shown = ""
 
     def token(self) -> str:
         """An access token; empty for nobody."""
+        self._shown = self._chosen()
+        return self._shown
+
+    def _chosen(self) -> str:
         for holder in self._holders():
             stored = self._tokens.find(holder)
             if stored is None:
                 continue
-            if stored.expiry - self._now() > _MARGIN:
+            if self._lasts(stored):
                 return stored.access_token
-            if refreshed := self._refreshed(holder, stored):
+            if refreshed := self._refreshed(holder):
                 return refreshed
         return self._for_admin_secret()
 
     def renewed(self) -> str:
-        """Another token after the first was refused, as after its daemon lost its memory."""
-        return self._for_admin_secret()
+        """Another token after the first was refused: its daemon lost its memory, or our clock goes wrong."""
+        holder = self.holder()
+        return (self._refreshed(holder, self._shown) if holder else "") or self._for_admin_secret()
 
     def holder(self) -> Holder | None:
         """Whose token would be shown; None where none is stored."""
@@ -120,20 +126,34 @@ class Credentials:
         user = self._login.user
         return [Holder(self._address, namespace, user) for namespace in self._namespaces] if user else []
 
-    def _refreshed(self, holder: Holder, stored: Token) -> str:
-        if stored.refresh_token:
-            try:
-                fresh = self._issuer.by_refresh(stored.refresh_token, holder.namespace)
-            except Unreachable:
-                raise
-            except CommandFailed:
-                pass  # it may have been refreshed already, see below
-            else:
-                self._tokens.save(holder, fresh)
-                return fresh.access_token
-        # Another command may have refreshed it meanwhile, which ends the old refresh token.
-        again = self._tokens.find(holder)
-        return again.access_token if again and again.expiry > self._now() else ""
+    def _lasts(self, stored: Token) -> bool:
+        return stored.expiry - self._now() > _MARGIN
+
+    def _refreshed(self, holder: Holder, refused: str = "") -> str:
+        """The next token of C{holder}; empty where there is none.
+
+        @param refused: an access token that the server did not take, however long it should last.
+        """
+        with self._tokens.refreshing():
+            # Another command may have done it while this one waited.
+            stored = self._tokens.find(holder)
+            if stored is None:
+                return ""
+            if self._lasts(stored) and stored.access_token != refused:
+                return stored.access_token
+            if stored.refresh_token:
+                try:
+                    fresh = self._issuer.by_refresh(stored.refresh_token, holder.namespace)
+                except Unreachable:
+                    raise
+                except CommandFailed as failure:
+                    if failure.code == REFUSED:
+                        self._tokens.save(holder, stored._replace(refresh_token=""))
+                else:
+                    self._tokens.save(holder, fresh)
+                    return fresh.access_token
+        ended = stored.expiry <= self._now() or stored.access_token == refused
+        return "" if ended else stored.access_token
 
     def _for_admin_secret(self) -> str:
         if self._login.signed_out or self._login.user not in ("", ADMIN):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import binascii
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,6 +57,10 @@ class Tokens:
     def forget(self, holder: Holder) -> None:
         """Keep none."""
         self._change(holder, None)
+
+    def refreshing(self) -> AbstractContextManager[None]:
+        """Keep every other C{micro} from refreshing a token meanwhile: a refresh token is good for one use."""
+        return locked(self._path.with_name(f"{self._path.name}.refresh"))
 
     def _change(self, holder: Holder, payload: str | None) -> None:
         with locked(self._path):

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
 
 import pytest
 
+from microd.cli.config import Config
+from microd.cli.credentials import Credentials, Login
+from microd.cli.failure import REFUSED, CommandFailed
 from microd.cli.tokens import Holder, Token, Tokens
 from microd.wire import auth_pb2, registry_pb2
 
@@ -119,6 +125,102 @@ def test_refresh_refused(user: User, daemon: Daemon, services: None, issuer: Non
     user.micro("user", "config", "set", "local.current-user", "admin")
     user.micro("services")
     assert shown(daemon) == "Bearer by admin:s3cret"
+
+
+class OneUse:
+    """An auth service whose refresh tokens are good for one use, with no tolerance at all.
+
+    @ivar slow: whether its answers come too late.
+    """
+
+    def __init__(self) -> None:
+        self.current = "r0"
+        self.asked: list[str] = []
+        self.slow = False
+
+    def by_secret(self, id: str, secret: str, namespace: str) -> Token:
+        """Nobody logs in here."""
+        raise AssertionError
+
+    def by_refresh(self, refresh_token: str, namespace: str) -> Token:
+        """The next token."""
+        if self.slow:
+            raise CommandFailed("Request timed out")
+        self.asked.append(refresh_token)
+        if refresh_token != self.current:
+            raise CommandFailed("Invalid token provided", REFUSED)
+        self.current = f"r{len(self.asked)}"
+        return Token(f"a{len(self.asked)}", self.current, 0, 10_000)
+
+
+@pytest.fixture
+def one_use() -> OneUse:
+    """An auth service."""
+    return OneUse()
+
+
+def credentials(home: Path, issuer: OneUse, secret: str = "") -> Credentials:
+    """What one command makes of the token file."""
+    config = Config(home / "config.json")
+    config.set("local.current-user", "admin")
+    return Credentials(
+        HOLDER.address,
+        "micro",
+        tokens=Tokens(home / "tokens"),
+        login=Login(config, "local"),
+        issuer=issuer,
+        admin_secret=lambda: secret,
+        now=lambda: 1000.0,
+    )
+
+
+def test_commands_share_a_refresh(tmp_path: Path, one_use: OneUse) -> None:
+    """Of many commands which find the token ending at the same time one refreshes it, and all go on with what it got."""
+    Tokens(tmp_path / "tokens").save(HOLDER, Token("a0", "r0", 0, 1001))
+    ready = Barrier(8)
+
+    def command() -> str:
+        each = credentials(tmp_path, one_use)
+        ready.wait()
+        return each.token()
+
+    with ThreadPoolExecutor(8) as pool:
+        found = [each.result() for each in [pool.submit(command) for _ in range(8)]]
+    assert found == ["a1"] * 8
+    assert one_use.asked == ["r0"]
+    assert Tokens(tmp_path / "tokens").find(HOLDER) == Token("a1", "r1", 0, 10_000)
+
+
+def test_refresh_token_of_the_past(tmp_path: Path, one_use: OneUse) -> None:
+    """A refresh token that is refused is not shown again; what it came with serves while it lasts."""
+    Tokens(tmp_path / "tokens").save(HOLDER, Token("a0", "stolen", 0, 1001))
+    assert [credentials(tmp_path, one_use).token() for _ in range(2)] == ["a0", "a0"]
+    assert one_use.asked == ["stolen"]
+
+
+def test_no_answer(tmp_path: Path, one_use: OneUse) -> None:
+    """Where a refresh is not answered, the same refresh token is shown the next time."""
+    Tokens(tmp_path / "tokens").save(HOLDER, Token("a0", "r0", 0, 999))
+    one_use.slow = True
+    assert credentials(tmp_path, one_use).token() == ""
+    one_use.slow = False
+    assert credentials(tmp_path, one_use).token() == "a1"
+
+
+def test_refused_before_its_end(tmp_path: Path, one_use: OneUse) -> None:
+    """A token which the server refuses, though by our clock it lasts, is refreshed."""
+    Tokens(tmp_path / "tokens").save(HOLDER, Token("a0", "r0", 0, 5000))
+    mine = credentials(tmp_path, one_use)
+    assert (mine.token(), mine.renewed(), mine.token()) == ("a0", "a1", "a1")
+
+
+def test_refused_while_another_refreshed(tmp_path: Path, one_use: OneUse) -> None:
+    """Where another command has refreshed the refused token meanwhile, its token is taken."""
+    Tokens(tmp_path / "tokens").save(HOLDER, Token("a0", "r0", 0, 5000))
+    mine, other = credentials(tmp_path, one_use), credentials(tmp_path, one_use)
+    assert (mine.token(), other.token()) == ("a0", "a0")
+    assert (other.renewed(), mine.renewed()) == ("a1", "a1")
+    assert one_use.asked == ["r0"]
 
 
 def test_no_promotion(user: User, daemon: Daemon, services: None, issuer: None) -> None:
