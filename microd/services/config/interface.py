@@ -11,15 +11,14 @@ from typing import Protocol
 class Commit:
     """One write, packed.
 
-    @ivar version: what is to be kept in the history; None: nothing.
+    @ivar version: what is to be kept in the history, and its number; None: nothing.
     @ivar forgotten: numbers of versions which are no longer to be kept.
     @ivar keys: ids of keys which secrets were sealed with.
     """
 
     namespace: str
     document: bytes
-    number: int
-    version: bytes | None
+    version: tuple[int, bytes] | None = None
     forgotten: Sequence[int] = ()
     keys: Sequence[str] = ()
 

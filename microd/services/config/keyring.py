@@ -27,7 +27,7 @@ _NONCE = 12
 _SETTINGS = "config.secret_key (MICRO_CONFIG_SECRET_KEY) or config.secret_key_file"
 
 
-class BadKey(Exception):
+class UnusableKeys(Exception):
     """Secrets cannot be kept or read with the keys which were given; the message says why, and what to do."""
 
 
@@ -91,7 +91,7 @@ def load_or_make(
     @param given: keys, base64 of 32 bytes each, with spaces, commas or lines between them.
     @param file: a file which holds the same.
     @param lost: ids which may be missing.
-    @raise BadKey: what is given or kept is no key, or one of C{used} is missing.
+    @raise UnusableKeys: what is given or kept is no key, or one of C{used} is missing.
     """
     kept = folder / FILE
     if given:
@@ -110,9 +110,9 @@ def load_or_make(
         keys = [_key(word, whose) for word in text.replace(",", " ").split()]
         missing = sorted(set(missing) - set(map(key_id, keys)))
     elif not missing:
-        raise BadKey(f"{whose} holds no key: write base64 of {_BYTES} bytes into it")
+        raise UnusableKeys(f"{whose} holds no key: write base64 of {_BYTES} bytes into it")
     if missing:
-        raise BadKey(
+        raise UnusableKeys(
             f"secrets in the config are encrypted with a key that is missing (id {', '.join(missing)}): "
             f"give it in {_SETTINGS}, beside the new one; if it is lost for good, name the id in config.lost_keys"
         )
@@ -123,7 +123,7 @@ def _read(path: File) -> str:
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as problem:
-        raise BadKey(f"{path}: {getattr(problem, 'strerror', None) or 'no text in it'}") from problem
+        raise UnusableKeys(f"{path}: {getattr(problem, 'strerror', None) or 'no text in it'}") from problem
 
 
 def _key(word: str, whose: str) -> bytes:
@@ -132,7 +132,7 @@ def _key(word: str, whose: str) -> bytes:
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != _BYTES:
-        raise BadKey(
+        raise UnusableKeys(
             f"{whose} holds something else than base64 of {_BYTES} bytes: make a key with `openssl rand -base64 32`"
         )
     return key

@@ -7,7 +7,8 @@ gets what a loss of power could take back.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -118,6 +119,19 @@ class Ledger:
         work.addBoth(self._over, work)
         return await _shielded(work)
 
+    async def rewrite(self, namespace: str, rewritten: Callable[[Tree], Tree], keys: Sequence[str]) -> None:
+        """Keep the same values in another form: neither a version nor a change."""
+        await self._turns.take(namespace)
+        try:
+            document = await self._load(namespace)
+            root = rewritten(document.root)
+            if root is not document.root:
+                packed = packing.document_bytes(replace(document, root=root))
+                await self._documents.save(Commit(namespace, packed, keys=keys))
+                self._remember(namespace, replace(document, root=root, size=len(packed)))
+        finally:
+            self._turns.give_back(namespace)
+
     def _over(self, outcome: T, work: Deferred[Any]) -> T:
         self._under_way.discard(work)
         return outcome
@@ -169,7 +183,7 @@ class Ledger:
             raise TooLarge(
                 f"the config of {namespace} would have {len(packed)} bytes; it may have {self._limits.document}"
             )
-        commit = Commit(namespace, packed, version.number, record, forgotten, draft.keys)
+        commit = Commit(namespace, packed, (version.number, record), forgotten, draft.keys)
         await self._documents.save(commit)
         return Document(version.number, draft.root, oldest, history, len(packed))
 

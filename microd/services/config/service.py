@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -23,6 +24,7 @@ from microd.services.config.model import (
     Node,
     Path,
     Shown,
+    Tree,
     Version,
 )
 from microd.services.config.watch import Watch
@@ -68,12 +70,30 @@ class Config(OrderedService):
 
     async def _start(self) -> None:
         await super()._start()
-        self._ring = self._keys(await self._documents.keys())
+        used = await self._documents.keys()
+        self._ring = self._keys(used)
+        if set(used) - {self._ring.current}:
+            for namespace in await self._documents.namespaces():
+                seal = partial(self._resealed, namespace, ())
+                await self._ledger.rewrite(namespace, seal, (self._ring.current,))
+
+    def _resealed(self, namespace: str, path: Path, tree: Tree) -> Tree:
+        """The same tree, with all secrets under the key that seals now; the history keeps its former ones."""
+        changed: dict[str, Node] = {}
+        for key, node in tree.items():
+            at = (*path, key)
+            if not isinstance(node, Leaf):
+                inner = self._resealed(namespace, at, node)
+                if inner is not node:
+                    changed[key] = inner
+            elif node.secret and id_of(node.text) != self._ring.current and id_of(node.text) in self._ring:
+                text = self._ring.open(namespace, at, node.text)
+                changed[key] = Leaf(self._ring.seal(namespace, at, text), secret=True)
+        return {**tree, **changed} if changed else tree
 
     async def _stop(self) -> None:
-        for watches in self._watches.values():
-            for watch in watches:
-                watch.end(Unavailable("the daemon is stopping"))
+        for watch in [each for watches in self._watches.values() for each in watches]:
+            watch.end(Unavailable("the daemon is stopping"))
         self._watches.clear()
         await self._ledger.settled()
         await super()._stop()
@@ -275,5 +295,5 @@ class Config(OrderedService):
             self._watches.pop(namespace, None)
 
     def _tell(self, namespace: str, before: Document, after: Document) -> None:
-        for watch in self._watches.get(namespace, ()):
+        for watch in list(self._watches.get(namespace, ())):
             watch.offer(before, after)

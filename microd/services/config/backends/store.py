@@ -34,7 +34,8 @@ class StoredDocuments(Documents):
             *(Drop(_DATABASE, _HISTORY, _place(namespace, number)) for number in commit.forgotten),
         ]
         if commit.version is not None:
-            acts.append(Put(_DATABASE, _HISTORY, Record(_place(namespace, commit.number), commit.version)))
+            number, version = commit.version
+            acts.append(Put(_DATABASE, _HISTORY, Record(_place(namespace, number), version)))
         await self._store.apply(acts)
 
     async def versions(self, namespace: str, before: int, limit: int) -> Sequence[tuple[int, bytes]]:
