@@ -19,10 +19,11 @@ from microd.app.sources import BadSettings
 from microd.gateways.listen import CannotListen
 from microd.kernel.lifecycle import OrderedService
 from microd.services.auth.keys import BadKey
+from microd.services.config.keyring import UnusableKeys
 from microd.services.store.backends.sqlite_file import UnusableFile
 
 #: What the operator can mend: one sentence does, a traceback would only hide it.
-EXPLAINED = (FolderTaken, FolderUnusable, UnusableFile, CannotListen, BadSettings, BadKey)
+EXPLAINED = (FolderTaken, FolderUnusable, UnusableFile, CannotListen, BadSettings, BadKey, UnusableKeys)
 
 
 class RootReactor(Protocol):
