@@ -9,7 +9,7 @@ from typing import NoReturn
 from microd.kernel.access import require_admin, require_member
 from microd.kernel.caller import DEFAULT_NAMESPACE, Account, Caller
 from microd.kernel.endpoint import Endpoint as Rpc
-from microd.kernel.errors import Forbidden, Internal, NotFound, Unauthorized, Unimplemented
+from microd.kernel.errors import Forbidden, NotFound, Unauthorized, Unimplemented
 from microd.kernel.names import require_name
 from microd.services.network import rules
 from microd.services.network.interface import INetwork
@@ -97,7 +97,7 @@ class NetworkWire:
         )
         found = await self._network.routes(rules.checked(query))
         if asked.service and not found:
-            raise Internal("failed to list routes: route not found")
+            raise NotFound("failed to list routes: route not found")
         return pb.RoutesResponse(routes=[route_message(route) for route in found])
 
     async def services(self, request: pb.ServicesRequest, caller: Caller) -> pb.ServicesResponse:
@@ -144,7 +144,7 @@ class RouterWire:
 
     async def watch(self, request: router_pb.WatchRequest, caller: Caller) -> AsyncIterator[router_pb.Event]:
         """Read how routes change, as they change."""
-        async with aclosing(self._network.watch(_readable("", caller))) as events:
+        async with aclosing(self._network.watch(_readable("", caller), caller.account)) as events:
             async for event in events:
                 yield event_message(event)
 

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 
 from microd.kernel import protojson
 from microd.kernel.caller import Account, Caller
-from microd.kernel.errors import BadRequest, Forbidden, Internal, NotFound, Unauthorized, Unimplemented
+from microd.kernel.errors import BadRequest, Forbidden, NotFound, Unauthorized, Unimplemented
 from microd.services.network import rpc
 from microd.services.network.dialer import DOWN
 from microd.services.network.service import Network
@@ -177,9 +177,9 @@ def test_query(wire: Wire) -> None:
 
 def test_no_route(wire: Wire) -> None:
     """A service without routes is told in the words that clients know."""
-    with pytest.raises(Internal, match=r"^failed to list routes: route not found$"):
+    with pytest.raises(NotFound, match=r"^failed to list routes: route not found$"):
         wire.routes(service="nope")
-    with pytest.raises(Internal):
+    with pytest.raises(NotFound):
         wire.routes(ANN, service="store")
 
 
