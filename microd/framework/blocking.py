@@ -69,6 +69,7 @@ class BlockingClient:
         self._opened: WeakSet[BlockingChannel] = WeakSet()
         self._now = now
         self._token: Token | None = None
+        self._turn = threading.Lock()
         self.store = BlockingStore(self._ask_store, self._namespace, name)
 
         def identity() -> Identity:
@@ -167,7 +168,7 @@ class BlockingClient:
             )
         except Unauthorized:
             if token is None:
-                self._token = None
+                self._forget(shown)
             raise
 
     # -- how
@@ -200,12 +201,20 @@ class BlockingClient:
         return channel
 
     def _shown(self) -> str:
-        """Our token, fetched or renewed if need be."""
-        token = self._token
-        if token is None or self._now() >= token.expires - MARGIN:
-            identity = self._identity()
-            token = self._token = self._walk(identity.log_in() if token is None else renew(identity, token))
-        return token.access
+        """Our token, fetched or renewed if need be; threads which need one at the same time share it."""
+        with self._turn:
+            token = self._token
+            if token is None or self._now() >= token.expires - MARGIN:
+                identity = self._identity()
+                steps = identity.log_in() if token is None else renew(identity, token)
+                token = self._token = self._walk(steps)
+            return token.access
+
+    def _forget(self, refused: str) -> None:
+        """Log in again next time, unless another thread has done so."""
+        with self._turn:
+            if self._token is not None and self._token.access == refused:
+                self._token = None
 
     def _walk(self, steps: Steps) -> Token:
         try:
