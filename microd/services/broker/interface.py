@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
+from microd.kernel.caller import Account
 from microd.services.broker.model import Limits, Message
 
 
@@ -64,12 +65,20 @@ class IBroker(Protocol):
         """Whether anybody would get a message; else it need not be made."""
 
     def subscribe(
-        self, namespace: str, topic: str, queue: str = "", *, reader: str = "", connection: Hashable = None
+        self,
+        namespace: str,
+        topic: str,
+        queue: str = "",
+        *,
+        reader: Account | None = None,
+        peer: str = "",
+        connection: Hashable = None,
     ) -> ISubscription:
         """Listen to a topic.
 
         @param queue: of all who name the same one, one gets each message.
-        @param reader: who it is, for the log.
+        @param reader: who it is; the subscription ends with the account. None: the platform itself.
+        @param peer: where it is, for the log.
         @param connection: what to count by; None: it is not counted.
         @raise BadRequest: topic or queue can be none.
         @raise Unavailable: there are too many subscriptions.
@@ -82,3 +91,6 @@ class IBroker(Protocol):
 
         @return: ends it; may be called twice.
         """
+
+    def revoked(self, namespace: str, id: str) -> None:
+        """End the subscriptions of an account, whose tokens are void."""

@@ -62,7 +62,8 @@ class BrokerWire:
             account.issuer,
             request.topic,
             request.queue,
-            reader=f"{account.id} of {account.issuer} at {caller.peer}",
+            reader=account,
+            peer=caller.peer,
             connection=caller.peer if caller.connection is None else caller.connection,
         )
         try:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Hashable
 
 from twisted.application.service import Service as TwistedService
 
-from microd.kernel.errors import Unavailable
+from microd.kernel.caller import Account
+from microd.kernel.errors import Unauthorized, Unavailable
 from microd.kernel.names import require_text
 from microd.services.broker import rules
 from microd.services.broker.interface import IBroker, Receiver
@@ -71,7 +72,14 @@ class Broker(TwistedService, IBroker):
         return place is not None and topic in place.topics
 
     def subscribe(
-        self, namespace: str, topic: str, queue: str = "", *, reader: str = "", connection: Hashable = None
+        self,
+        namespace: str,
+        topic: str,
+        queue: str = "",
+        *,
+        reader: Account | None = None,
+        peer: str = "",
+        connection: Hashable = None,
     ) -> Subscription:
         leave: list[Callable[[], None]] = []
 
@@ -81,7 +89,7 @@ class Broker(TwistedService, IBroker):
 
         self._admit(namespace, topic, queue, connection)
         budget = self._place(namespace).budget
-        subscription = Subscription(self._limits, self.counts, budget, left, reader)
+        subscription = Subscription(self._limits, self.counts, budget, left, reader, peer)
         leave.append(self._attach(namespace, topic, queue, subscription, connection))
         self._subscriptions.add(subscription)
         return subscription
@@ -91,6 +99,12 @@ class Broker(TwistedService, IBroker):
     ) -> Callable[[], None]:
         self._admit(namespace, topic, queue, connection)
         return self._attach(namespace, topic, queue, receiver, connection)
+
+    def revoked(self, namespace: str, id: str) -> None:
+        for subscription in list(self._subscriptions):
+            reader = subscription.reader
+            if reader is not None and (reader.issuer, reader.id) == (namespace, id):
+                subscription.cut(Unauthorized(f"the account {id} was revoked: log in again"))
 
     def _admit(self, namespace: str, topic: str, queue: str, connection: Hashable) -> None:
         limits = self._limits

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from microd.kernel.caller import Account
 from microd.kernel.errors import MicroError, Unavailable
 from microd.services.broker.interface import ISubscription
 from microd.services.broker.model import Counts, Limits, Message
@@ -33,7 +34,13 @@ class Subscription(ISubscription):
     log = Logger()
 
     def __init__(
-        self, limits: Limits, counts: Counts, budget: Budget, leave: Callable[[], None], reader: str
+        self,
+        limits: Limits,
+        counts: Counts,
+        budget: Budget,
+        leave: Callable[[], None],
+        reader: Account | None,
+        peer: str,
     ) -> None:
         self._limits = limits
         self._counts = counts
@@ -44,9 +51,9 @@ class Subscription(ISubscription):
         self._waiting: Deferred[Message | None] | None = None
         self._error: MicroError | None = None
         self._over = False
-        self._closed = False
         self.dropped = 0
         self.reader = reader
+        self._peer = peer
 
     @property
     def waiting(self) -> int:
@@ -88,8 +95,12 @@ class Subscription(ISubscription):
 
     def close(self) -> None:
         """Get no more; what waits is forgotten."""
+        self.cut(None)
+
+    def cut(self, error: MicroError | None) -> None:
+        """As C{end}, and forget what waits."""
         self._forget()
-        self.end(None)
+        self.end(error)
 
     def end(self, error: MicroError | None) -> None:
         """Take no more messages; iteration goes on through those kept, then stops or raises C{error}."""
@@ -124,16 +135,17 @@ class Subscription(ISubscription):
         """There is no room for a message: do as the setting says."""
         if not self.dropped:
             self.log.warn(
-                "{reader} reads {topic} too slowly: {policy} (broker.slow)",
-                reader=self.reader or "a subscriber",
+                "{reader} of {namespace} at {peer} reads {topic} too slowly: {policy} (broker.slow)",
+                reader=self.reader.id if self.reader else "a part of the platform",
+                namespace=self.reader.issuer if self.reader else "micro",
+                peer=self._peer or "home",
                 topic=topic,
                 policy=self._limits.slow,
             )
         if self._limits.slow == "disconnect":
             self._counts.disconnected += 1
             self._lost(len(self._messages) + 1)
-            self._forget()
-            self.end(Unavailable("messages came faster than they were read, and were lost: subscribe again"))
+            self.cut(Unavailable("messages came faster than they were read, and were lost: subscribe again"))
             return
         if self._limits.slow == "drop-oldest":
             while self._messages and not self._fits(message):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
+from microd.kernel.caller import Account
 from microd.services.network.model import Daemon, Event, Query, Route
 from microd.services.registry.model import Node
 
@@ -36,8 +37,10 @@ class INetwork(Protocol):
     async def services(self) -> Sequence[str]:
         """The names of all services of every namespace, each once, sorted."""
 
-    def watch(self, namespace: str) -> AsyncGenerator[Event, None]:
+    def watch(self, namespace: str, reader: Account | None = None) -> AsyncGenerator[Event, None]:
         """How the routes of a namespace (C{*}: of all) change from now on.
+
+        @param reader: whose watch it is; it ends with the account.
 
         Iteration raises L{microd.kernel.errors.Unavailable} rather than lose an event.
         """

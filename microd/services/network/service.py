@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from twisted.application.service import Service as TwistedService
 from twisted.internet.defer import Deferred
 
+from microd.kernel.caller import Account
 from microd.kernel.errors import Unavailable
 from microd.services.network import rules
 from microd.services.network.dialer import DOWN
@@ -63,9 +64,9 @@ class Network(TwistedService, INetwork):
     async def services(self) -> Sequence[str]:
         return sorted({service.name for service in await self._registry.list(EVERYWHERE)})
 
-    async def watch(self, namespace: str) -> AsyncGenerator[Event, None]:
+    async def watch(self, namespace: str, reader: Account | None = None) -> AsyncGenerator[Event, None]:
         router = self.daemon.id
-        watch = self._registry.watch(namespace, present=True)
+        watch = self._registry.watch(namespace, present=True, reader=reader)
         known: dict[_Place, _Routes] = {
             (service.metadata.get("domain", ""), service.name, service.version): {
                 rules.key(route): route for route in rules.routes_of(service, router)

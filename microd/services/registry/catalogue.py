@@ -8,6 +8,7 @@ from heapq import heapify, heappop, heappush
 
 from microd.kernel.errors import BadRequest
 from microd.services.registry.model import EVERYWHERE, Change, Limits, Node, Service
+from microd.services.registry.rules import weight_of_node, weight_of_version
 
 #: namespace, name, version, node id
 _Key = tuple[str, str, str, str]
@@ -18,26 +19,39 @@ _FOREVER = float("inf")
 class _Lease:
     """C{queued} is the time of the queue's entry which counts; entries of other times are left to fall out."""
 
-    __slots__ = ("expires", "node", "owner", "queued")
+    __slots__ = ("expires", "node", "owner", "queued", "weight")
 
     def __init__(self, node: Node, expires: float, owner: Hashable | None) -> None:
         self.node = node
         self.expires = expires
         self.owner = owner
         self.queued = _FOREVER
+        self.weight = 0
 
 
 class _Version:
     """C{says} is the registration without its nodes; C{leases} has the nodes, by their ids."""
 
-    __slots__ = ("leases", "says")
+    __slots__ = ("leases", "says", "weight")
 
     def __init__(self, says: Service) -> None:
         self.says = says
         self.leases: dict[str, _Lease] = {}
+        self.weight = 0
 
     def whole(self) -> Service:
         return replace(self.says, nodes=tuple(lease.node for lease in self.leases.values()))
+
+
+class _Space:
+    """One namespace: versions by name and version, how many, and what they take in memory."""
+
+    __slots__ = ("count", "services", "weight")
+
+    def __init__(self) -> None:
+        self.services: dict[str, dict[str, _Version]] = {}
+        self.count = 0
+        self.weight = 0
 
 
 class Catalogue:
@@ -45,10 +59,9 @@ class Catalogue:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._namespaces: dict[str, dict[str, dict[str, _Version]]] = {}
+        self._spaces: dict[str, _Space] = {}
         self._owned: dict[Hashable, set[_Key]] = {}
         self._queue: list[tuple[float, _Key]] = []
-        self._count = 0
         self._leases = 0
 
     def register(
@@ -56,26 +69,52 @@ class Catalogue:
     ) -> list[Change]:
         """Add nodes or renew them. C{service} has passed the rules.
 
-        @raise BadRequest: there would be more versions, or more nodes of this one, than the limits allow.
+        @raise BadRequest: there would be more versions, more nodes of this one, or more to remember, than the limits
+            allow.
         """
         says = replace(service, nodes=())
         version = self._find(namespace, service.name, service.version)
+        self._require_room(namespace, service, says, version)
         if version is None:
-            if self._count >= self._limits.versions:
-                raise BadRequest(f"the registry is full: it holds {self._count} versions of services")
             version = self._add(namespace, says)
             changed = "create"
         else:
-            newcomers = sum(node.id not in version.leases for node in service.nodes)
-            if newcomers and len(version.leases) + newcomers > self._limits.nodes:
-                raise BadRequest(f"a version may have at most {self._limits.nodes} nodes")
             changed = "" if version.says == says else "update"
+        space = self._spaces[namespace]
+        if changed:
             version.says = says
+            space.weight -= version.weight
+            version.weight = weight_of_version(says)
+            space.weight += version.weight
         for node in service.nodes:
             key = (namespace, service.name, service.version, node.id)
             if self._lease(key, version, node, expires, owner):
                 changed = changed or "update"
         return [Change(changed, version.whole(), namespace)] if changed else []  # type: ignore[arg-type]
+
+    def _require_room(
+        self, namespace: str, service: Service, says: Service, version: _Version | None
+    ) -> None:
+        limits = self._limits
+        space = self._spaces.get(namespace)
+        count, weight = (space.count, space.weight) if space is not None else (0, 0)
+        if version is None and count >= limits.versions:
+            raise BadRequest(f"the registry is full: {namespace} has {count} versions of services in it")
+        there = version.leases if version is not None else {}
+        newcomers = sum(node.id not in there for node in service.nodes)
+        if newcomers and len(there) + newcomers > limits.nodes:
+            raise BadRequest(f"a version may have at most {limits.nodes} nodes")
+        if version is None or version.says != says:
+            weight += weight_of_version(says) - (version.weight if version is not None else 0)
+        for node in service.nodes:
+            held = there.get(node.id)
+            if held is None or held.node != node:
+                weight += weight_of_node(node) - (held.weight if held is not None else 0)
+        # What takes less than before is welcome in any case.
+        if weight > limits.memory and (space is None or weight > space.weight):
+            raise BadRequest(
+                f"the registry is full: what {namespace} has in it may take {limits.memory} bytes of memory"
+            )
 
     def remove(self, namespace: str, name: str, version: str, ids: Iterable[str]) -> list[Change]:
         """Take nodes out of a version; unknown ones change nothing."""
@@ -114,18 +153,25 @@ class Catalogue:
 
     def versions(self, namespace: str, name: str) -> list[Service]:
         """All versions of a service, the earliest registered first."""
-        return [version.whole() for version in self._namespaces.get(namespace, {}).get(name, {}).values()]
+        space = self._spaces.get(namespace)
+        if space is None:
+            return []
+        return [version.whole() for version in space.services.get(name, {}).values()]
 
     def everything(self, namespace: str) -> Iterator[Service]:
         """All versions of all services of a namespace, or of every one."""
-        chosen = list(self._namespaces) if namespace == EVERYWHERE else [namespace]
+        if namespace == EVERYWHERE:
+            chosen = list(self._spaces.values())
+        else:
+            chosen = [self._spaces[namespace]] if namespace in self._spaces else []
         for space in chosen:
-            for versions in self._namespaces.get(space, {}).values():
+            for versions in space.services.values():
                 for version in versions.values():
                     yield version.whole()
 
     def _find(self, namespace: str, name: str, version: str) -> _Version | None:
-        return self._namespaces.get(namespace, {}).get(name, {}).get(version)
+        space = self._spaces.get(namespace)
+        return None if space is None else space.services.get(name, {}).get(version)
 
     def _held(self, key: _Key) -> _Lease | None:
         version = self._find(*key[:3])
@@ -133,8 +179,9 @@ class Catalogue:
 
     def _add(self, namespace: str, says: Service) -> _Version:
         version = _Version(says)
-        self._namespaces.setdefault(namespace, {}).setdefault(says.name, {})[says.version] = version
-        self._count += 1
+        space = self._spaces.setdefault(namespace, _Space())
+        space.services.setdefault(says.name, {})[says.version] = version
+        space.count += 1
         return version
 
     def _lease(
@@ -155,6 +202,10 @@ class Catalogue:
         if held is not None and held.node == node:
             return False
         lease.node = node
+        space = self._spaces[key[0]]
+        space.weight -= lease.weight
+        lease.weight = weight_of_node(node)
+        space.weight += lease.weight
         return True
 
     def _enqueue(self, key: _Key, lease: _Lease) -> None:
@@ -189,20 +240,24 @@ class Catalogue:
                 continue
             if key[:3] not in touched:
                 touched[key[:3]] = version.whole()
-            self._disown(version.leases.pop(key[3]).owner, key)
+            lease = version.leases.pop(key[3])
+            self._disown(lease.owner, key)
             self._leases -= 1
+            self._spaces[key[0]].weight -= lease.weight
         return [self._after(place, before) for place, before in touched.items()]
 
     def _after(self, place: tuple[str, str, str], before: Service) -> Change:
         namespace, name, number = place
-        services = self._namespaces[namespace]
-        version = services[name][number]
+        space = self._spaces[namespace]
+        versions = space.services[name]
+        version = versions[number]
         if version.leases:
             return Change("update", version.whole(), namespace)
-        del services[name][number]
-        self._count -= 1
-        if not services[name]:
-            del services[name]
-        if not services:
-            del self._namespaces[namespace]
+        del versions[number]
+        space.count -= 1
+        space.weight -= version.weight
+        if not versions:
+            del space.services[name]
+        if not space.services:
+            del self._spaces[namespace]
         return Change("delete", before, namespace)

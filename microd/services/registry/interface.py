@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Protocol
 
+from microd.kernel.caller import Account
 from microd.services.registry.model import Change, Endpoint, Node, Service
 
 
@@ -55,11 +56,17 @@ class IRegistry(Protocol):
     async def list(self, namespace: str) -> Sequence[Service]:
         """Every living version of a namespace, or of all of them (C{*}); each says its own in C{metadata["domain"]}."""
 
-    def watch(self, namespace: str, name: str = "", *, present: bool = False) -> IWatch:
+    def watch(
+        self, namespace: str, name: str = "", *, present: bool = False, reader: Account | None = None
+    ) -> IWatch:
         """The changes from now on, of one service or (with an empty name) of all.
 
         @param present: gather what is there now as well.
+        @param reader: whose watch it is; it ends with the account.
         """
+
+    def revoked(self, namespace: str, id: str) -> None:
+        """End the watches of an account, whose tokens are void."""
 
     def nodes(self, namespace: str, name: str) -> tuple[Node, ...]:
         """The living nodes of all versions of a service; the very same tuple until something changes.

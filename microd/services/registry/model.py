@@ -74,11 +74,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one registration may hold, and how much the whole of them.
+    """How much one registration may hold, and how much those of one namespace.
 
     @ivar default_ttl: the lease, in seconds, of who asks for none.
     @ivar longest_ttl: no lease is longer; who asks for more gets this.
     @ivar backlog: how many changes may wait for one watcher before it is cut off.
+    @ivar watchers: at once, in one namespace; those of every namespace (C{*}) count by themselves.
+    @ivar versions: of all services of a namespace together.
+    @ivar memory: what all that is registered in a namespace may take, in bytes, roughly.
     """
 
     default_ttl: float = 90.0
@@ -89,4 +92,6 @@ class Limits:
     values: int = 16384
     depth: int = 16
     metadata: int = 16384
-    versions: int = 65536
+    versions: int = 16384
+    memory: int = 64 << 20
+    watchers: int = 1024

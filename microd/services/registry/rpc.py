@@ -8,7 +8,7 @@ from time import time
 from microd.kernel.access import require_admin, require_member
 from microd.kernel.caller import DEFAULT_NAMESPACE, Caller
 from microd.kernel.endpoint import Endpoint as Rpc
-from microd.kernel.errors import Forbidden, NotFound, Unauthorized
+from microd.kernel.errors import BadRequest, Forbidden, NotFound, Unauthorized
 from microd.kernel.names import require_name
 from microd.services.registry.interface import IRegistry
 from microd.services.registry.model import EVERYWHERE, Endpoint, Node, Service, Value
@@ -44,6 +44,8 @@ class RegistryWire:
 
     async def get_service(self, request: pb.GetRequest, caller: Caller) -> pb.GetResponse:
         namespace = _readable(request.options.domain, caller)
+        if not request.service:
+            raise BadRequest("the service's name is missing")
         if namespace == EVERYWHERE:
             found = [each for each in await self._registry.list(EVERYWHERE) if each.name == request.service]
         else:
@@ -70,7 +72,11 @@ class RegistryWire:
     async def watch(self, request: pb.WatchRequest, caller: Caller) -> AsyncIterator[pb.Result]:
         """Read what changes, as it changes."""
         namespace = _readable(request.options.domain, caller)
-        watch = self._registry.watch(namespace, request.service, present=request.current)
+        if request.service:
+            require_name("the service's name", request.service)
+        watch = self._registry.watch(
+            namespace, request.service, present=request.current, reader=caller.account
+        )
         try:
             if request.current:
                 now = int(time())

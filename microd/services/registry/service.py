@@ -9,15 +9,13 @@ from twisted.application.service import Service as TwistedService
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from microd.kernel.errors import Unavailable
+from microd.kernel.caller import Account
+from microd.kernel.errors import Unauthorized, Unavailable
 from microd.services.registry import rules
 from microd.services.registry.catalogue import Catalogue
 from microd.services.registry.interface import IRegistry
 from microd.services.registry.model import EVERYWHERE, Change, Endpoint, Limits, Node, Service
 from microd.services.registry.watch import Watch
-
-#: More watchers than this at once are refused.
-MOST_WATCHERS = 4096
 
 
 class Registry(TwistedService, IRegistry):
@@ -62,6 +60,7 @@ class Registry(TwistedService, IRegistry):
         self._schedule()
 
     async def deregister(self, namespace: str, service: Service) -> None:
+        rules.check_names(namespace, service)
         ids = [node.id for node in service.nodes]
         self._tell(self._catalogue.remove(namespace, service.name, service.version or "latest", ids))
 
@@ -71,15 +70,24 @@ class Registry(TwistedService, IRegistry):
     async def list(self, namespace: str) -> Sequence[Service]:
         return list(self._catalogue.everything(namespace))
 
-    def watch(self, namespace: str, name: str = "", *, present: bool = False) -> Watch:
+    def watch(
+        self, namespace: str, name: str = "", *, present: bool = False, reader: Account | None = None
+    ) -> Watch:
         self._watches = {watch for watch in self._watches if watch.watched}
-        if len(self._watches) >= MOST_WATCHERS:
-            raise Unavailable(f"there are {MOST_WATCHERS} watchers already")
+        most = self._limits.watchers
+        if sum(each.namespace == namespace for each in self._watches) >= most:
+            raise Unavailable(f"there are {most} watchers of {namespace} already")
         found = self._catalogue.everything(namespace) if present else ()
         there = [service for service in found if name in ("", service.name)]
-        watch = Watch(namespace, name, self._limits.backlog, there)
+        watch = Watch(namespace, name, self._limits.backlog, there, reader)
         self._watches.add(watch)
         return watch
+
+    def revoked(self, namespace: str, id: str) -> None:
+        for watch in [each for each in self._watches if each.reader is not None]:
+            assert watch.reader is not None
+            if (watch.reader.issuer, watch.reader.id) == (namespace, id):
+                watch.cut(Unauthorized(f"the account {id} was revoked: log in again"))
 
     def nodes(self, namespace: str, name: str) -> tuple[Node, ...]:
         if namespace == EVERYWHERE:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 
+from microd.kernel.caller import Account
 from microd.kernel.errors import MicroError, Unavailable
 from microd.services.registry.interface import IWatch
 from microd.services.registry.model import EVERYWHERE, Change, Service
@@ -15,11 +16,20 @@ from microd.services.registry.model import EVERYWHERE, Change, Service
 class Watch(IWatch):
     """The changes which one reader asked for; ends with an error rather than lose one.
 
+    @ivar namespace: whose changes it is about.
+    @ivar reader: whose watch it is; None for the platform's own.
     @ivar watched: whether C{offer} is still of use.
     """
 
-    def __init__(self, namespace: str, name: str, backlog: int, present: Sequence[Service] = ()) -> None:
-        self._namespace = namespace
+    def __init__(
+        self,
+        namespace: str,
+        name: str,
+        backlog: int,
+        present: Sequence[Service] = (),
+        reader: Account | None = None,
+    ) -> None:
+        self.namespace = namespace
         self._name = name
         self._backlog = backlog
         self._changes: deque[Change] = deque()
@@ -27,6 +37,7 @@ class Watch(IWatch):
         self._error: MicroError | None = None
         self.watched = True
         self.present = present
+        self.reader = reader
 
     def __aiter__(self) -> Watch:
         return self
@@ -49,14 +60,13 @@ class Watch(IWatch):
         """Queue a change if it is one of those asked for."""
         if not self.watched:
             return
-        if self._namespace not in (EVERYWHERE, change.namespace) or self._name not in (
+        if self.namespace not in (EVERYWHERE, change.namespace) or self._name not in (
             "",
             change.service.name,
         ):
             return
         if len(self._changes) >= self._backlog:
-            self._changes.clear()
-            self.end(
+            self.cut(
                 Unavailable(
                     "the watcher fell behind and changes were lost: watch anew, beginning with the present state"
                     " (current), or watch and then list"
@@ -68,8 +78,12 @@ class Watch(IWatch):
 
     def close(self) -> None:
         """Stop watching."""
+        self.cut(None)
+
+    def cut(self, error: MicroError | None) -> None:
+        """As C{end}, and throw away what is queued."""
         self._changes.clear()
-        self.end(None)
+        self.end(error)
 
     def end(self, error: MicroError | None) -> None:
         """Take no more changes; iteration goes on through those queued, then stops or raises C{error}."""

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from twisted.internet.defer import Deferred
 
-from microd.kernel.errors import BadRequest, Unavailable
+from microd.kernel.caller import Account
+from microd.kernel.errors import BadRequest, Unauthorized, Unavailable
 from microd.services.broker.model import Limits, Message
 from microd.services.broker.service import Broker
 from microd.services.broker.subscription import Subscription
@@ -217,6 +218,23 @@ def test_stop() -> None:
     reader = Reader(broker.subscribe("acme", "news"))
     broker.stopService()
     assert "the broker is stopping" in str(reader.ended)
+
+
+def test_revoked() -> None:
+    """Subscriptions end when their reader's account is revoked; messages that wait are not shown any more."""
+    broker = Broker()
+    ann, namesake = Account("ann", "user", "acme"), Account("ann", "user", "other")
+    reader, other = (Reader(broker.subscribe("acme", "news", reader=each)) for each in (ann, namesake))
+    slow = broker.subscribe("acme", "news", reader=ann)
+    own = Reader(broker.subscribe("acme", "news"))
+    send(broker, b"1")
+    broker.revoked("acme", "ann")
+    send(broker, b"2")
+    assert "the account ann was revoked" in str(reader.ended)
+    with pytest.raises(Unauthorized, match="the account ann was revoked"):
+        done(slow.__anext__())
+    assert (reader.bodies, other.bodies, own.bodies) == ([b"1"], [b"1", b"2"], [b"1", b"2"])
+    assert broker.subscriptions == 2
 
 
 def test_leaving_while_it_is_handed_out() -> None:

@@ -235,6 +235,64 @@ def test_watch(wire: Wire) -> None:
     assert not any(watch.watched for watch in wire.registry._watches)
 
 
+def test_watch_from_the_present(wire: Wire) -> None:
+    """Who asks for it gets the present state first, then the word that it was all, then what changes."""
+    wire.ask("Registry.Register", greeter())
+    results: list[pb.Result] = []
+    stream = wire.endpoints["Registry.Watch"].handler(pb.WatchRequest(current=True), PLATFORM)
+
+    async def read() -> None:
+        async for result in stream:
+            results.append(result)
+
+    Deferred.fromCoroutine(read())
+    wire.ask("Registry.Deregister", greeter())
+    assert [(each.action, each.service.name) for each in results] == [
+        ("create", "greeter"),
+        ("synced", ""),
+        ("delete", "greeter"),
+    ]
+    assert results[0].service.nodes[0].id == "g-1"
+    assert not results[1].HasField("service")
+
+
+def test_watch_names(wire: Wire) -> None:
+    """A name which no service can have is not waited for."""
+    stream = wire.endpoints["Registry.Watch"].handler(pb.WatchRequest(service="a/b"), PLATFORM)
+    with pytest.raises(BadRequest, match="the service's name may hold"):
+        done(Deferred.fromCoroutine(anext(stream)))
+
+
+def test_nameless(wire: Wire) -> None:
+    """Asking for no service in particular is a mistake; one that cannot be is just not there."""
+    with pytest.raises(BadRequest, match="the service's name is missing"):
+        wire.ask("Registry.GetService", pb.GetRequest())
+    for name in ("a/b", "x" * 100_000, "\0"):
+        with pytest.raises(NotFound, match=r"^service not found$"):
+            wire.ask("Registry.GetService", pb.GetRequest(service=name))
+
+
+@pytest.mark.parametrize("ttl", [0, -1, -(2**63), 2**63 - 1])
+def test_leases_out_of_bounds(wire: Wire, ttl: int) -> None:
+    """A lease of nothing or less is the default one, and none is longer than an hour."""
+    request = greeter()
+    request.options.ttl = ttl
+    wire.ask("Registry.Register", request)
+    wire.clock.advance(89)
+    assert wire.registry.nodes("micro", "greeter")
+    wire.clock.advance(3600)
+    assert not wire.registry.nodes("micro", "greeter")
+
+
+def test_too_many_endpoints(wire: Wire) -> None:
+    """Ten thousand endpoints are refused, and nothing of them is kept."""
+    request = greeter()
+    request.endpoints.extend(pb.Endpoint(name=f"E.{number}") for number in range(10_000))
+    with pytest.raises(BadRequest, match="a version may have at most 1024 endpoints"):
+        wire.ask("Registry.Register", request)
+    assert not wire.ask("Registry.ListServices", pb.ListRequest()).services
+
+
 def test_watch_is_checked(wire: Wire) -> None:
     """Watching a namespace takes a member of it."""
     stream = wire.endpoints["Registry.Watch"].handler(pb.WatchRequest(), MEMBER)

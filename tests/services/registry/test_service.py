@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from microd.kernel.caller import Account
 from microd.kernel.errors import BadRequest, Unavailable
-from microd.services.registry.model import Change, Endpoint, Limits, Node, Service
+from microd.services.registry.model import Change, Endpoint, Limits, Node, Service, Value
 from microd.services.registry.service import Registry
 from microd.testing.outcome import done
 
@@ -297,6 +299,16 @@ def test_abandoned_leases_cost_nothing(registry: Registry, clock: Clock) -> None
         (replace(GREETER, nodes=(Node("a", "h:0"),)), "host:port"),
         (replace(GREETER, nodes=(Node("a", "h:65536"),)), "host:port"),
         (replace(GREETER, nodes=(Node("a", "h h:1"),)), "host:port"),
+        (replace(GREETER, nodes=(Node("a", ":80"),)), "host:port"),
+        (replace(GREETER, nodes=(Node("a", "h:+80"),)), "host:port"),
+        (replace(GREETER, nodes=(Node("a", "h:\u0661"),)), "host:port"),
+        (replace(GREETER, nodes=(Node("a", "h:" + "0" * 200 + "1"),)), "host:port"),
+        (replace(GREETER, nodes=(Node("a", "http://h:80"),)), "host:port"),
+        (replace(GREETER, nodes=(Node("a", "u@h:80"),)), "host:port"),
+        (replace(GREETER, nodes=(Node("a", "::1:80"),)), "an IPv6 host stands in brackets"),
+        (replace(GREETER, nodes=(Node("a", "[::1:80"),)), "an IPv6 host stands in brackets"),
+        (replace(GREETER, nodes=(Node("a", "caf\u00e9:80"),)), "host:port"),
+        (replace(GREETER, nodes=(Node("a", "x" * 300 + ":80"),)), "longer than 255"),
         (replace(GREETER, nodes=tuple(Node(f"n{i}", "h:1") for i in range(1025))), "at most 1024 nodes"),
         (replace(GREETER, endpoints=tuple(Endpoint(f"E.{i}") for i in range(1025))), "1024 endpoints"),
         (replace(GREETER, metadata={"k": "v" * 20000}), "metadata"),
@@ -319,9 +331,129 @@ def test_nodes_add_up(clock: Clock) -> None:
     done(registry.register("micro", GREETER, 90))
 
 
+@pytest.mark.parametrize("address", ["h:1", "10.0.0.1:65535", "[::1]:80", "[fe80::1%eth0]:80", "a_b-c.d:80"])
+def test_addresses(registry: Registry, address: str) -> None:
+    """Names, IPv4 and bracketed IPv6 hosts are addresses."""
+    done(registry.register("micro", replace(GREETER, nodes=(Node("a", address),)), 90))
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (Value("v", "T", (Value("x" * 256, "string"),)), "longer than 255"),
+        (Value("v", "T", tuple(Value("f", "string") for _ in range(16385))), "too many fields"),
+        (
+            functools.reduce(lambda inner, _: Value("v", "T", (inner,)), range(20), Value("v", "T")),
+            "too deep",
+        ),
+    ],
+)
+def test_messages_out_of_bounds(registry: Registry, value: Value, says: str) -> None:
+    """So are the shapes of messages."""
+    endpoint = Endpoint("Greeter.Hello", request=value)
+    with pytest.raises(BadRequest, match=says):
+        done(registry.register("micro", replace(GREETER, endpoints=(endpoint,)), 90))
+    assert done(registry.list("*")) == []
+
+
+@pytest.mark.parametrize(("name", "version"), [("", ""), ("a/b", ""), ("x" * 129, ""), ("a", "v\n1")])
+def test_bad_deregistration(registry: Registry, name: str, version: str) -> None:
+    """Taking out what can have no such name is refused as well."""
+    with pytest.raises(BadRequest, match="the service's"):
+        done(registry.deregister("micro", Service(name, version)))
+
+
 def test_full(clock: Clock) -> None:
-    """The number of versions kept is bounded."""
+    """The number of versions in a namespace is bounded, and another namespace has room of its own."""
     registry = Registry(clock, Limits(versions=1))
     done(registry.register("micro", GREETER, 90))
-    with pytest.raises(BadRequest, match="full"):
+    with pytest.raises(BadRequest, match=r"^the registry is full: micro has 1 versions"):
         done(registry.register("micro", replace(GREETER, name="other"), 90))
+    done(registry.register("acme", GREETER, 90))
+    clock.advance(91)
+    done(registry.register("micro", replace(GREETER, name="other"), 90))
+
+
+def test_memory(clock: Clock) -> None:
+    """What a namespace has registered is bounded in memory; renewing goes on, and whoever goes makes room."""
+    registry = Registry(clock, Limits(memory=50_000))
+    large = {"k": "v" * 15_000}
+    nodes = [Node(f"n{number}", "h:1", large) for number in range(4)]
+    for node in nodes[:3]:
+        done(registry.register("micro", replace(GREETER, nodes=(node,)), 90))
+    before = done(registry.get("micro", "greeter"))
+    for refused in (
+        replace(GREETER, nodes=(nodes[3],)),
+        replace(GREETER, name="other", metadata=large),
+        replace(GREETER, metadata=large, nodes=(nodes[0],)),
+    ):
+        with pytest.raises(
+            BadRequest, match="the registry is full: what micro has in it may take 50000 bytes"
+        ):
+            done(registry.register("micro", refused, 90))
+    assert done(registry.get("micro", "greeter")) == before
+    done(registry.register("acme", replace(GREETER, nodes=(nodes[3],)), 90))
+    for node in nodes[:3]:
+        done(registry.register("micro", replace(GREETER, nodes=(node,)), 90))
+    done(registry.deregister("micro", replace(GREETER, nodes=(nodes[0],))))
+    done(registry.register("micro", replace(GREETER, nodes=(nodes[3],)), 90))
+    done(registry.register("micro", replace(GREETER, nodes=(replace(nodes[3], metadata={}),)), 90))
+    done(registry.register("micro", replace(GREETER, nodes=(nodes[0],)), 90))
+
+
+def test_memory_comes_back(clock: Clock) -> None:
+    """Nothing is left over of what has come and gone."""
+    registry = Registry(clock)
+    for number in range(50):
+        service = replace(GREETER, version=f"v{number % 3}", metadata={"n": "x" * number}, nodes=(ONE, TWO))
+        done(registry.register("micro", service, 1 + number % 7))
+        done(registry.deregister("micro", replace(service, nodes=(ONE,))))
+        clock.advance(1)
+    assert registry._catalogue._spaces["micro"].weight > 0
+    clock.advance(10)
+    assert not registry._catalogue._spaces
+
+
+def test_too_many_watchers(clock: Clock) -> None:
+    """Watchers are bounded for each namespace."""
+    registry = Registry(clock, Limits(watchers=2))
+    first, _ = registry.watch("micro"), registry.watch("micro")
+    with pytest.raises(Unavailable, match="there are 2 watchers of micro already"):
+        registry.watch("micro")
+    registry.watch("acme")
+    first.close()
+    registry.watch("micro")
+
+
+def test_present(registry: Registry) -> None:
+    """A watch may begin with what is there; every change since follows, and none is in both."""
+    done(registry.register("micro", GREETER, 90))
+    done(registry.register("acme", replace(GREETER, name="other"), 90))
+    watch = registry.watch("micro", present=True)
+    everywhere = registry.watch("*", "other", present=True)
+    done(registry.register("micro", replace(GREETER, nodes=(TWO,)), 90))
+    assert [service.nodes for service in watch.present] == [(ONE,)]
+    assert [service.name for service in everywhere.present] == ["other"]
+    reader = Reader(watch)
+    assert [change.service.nodes for change in reader.changes] == [(ONE, TWO)]
+    assert not registry.watch("micro").present
+
+
+def test_slow_after_present(clock: Clock) -> None:
+    """Who falls behind while still reading the present state is told."""
+    registry = Registry(clock, Limits(backlog=1))
+    watch = registry.watch("micro", present=True)
+    for node in (ONE, TWO):
+        done(registry.register("micro", replace(GREETER, nodes=(node,)), 90))
+    with pytest.raises(Unavailable, match=r"changes were lost: watch anew.*\(current\)"):
+        done(watch.__anext__())
+
+
+def test_revoked(registry: Registry) -> None:
+    """A watch ends when its reader's account is revoked; others go on, those of the same id elsewhere too."""
+    ann, namesake = Account("ann", "user", "micro"), Account("ann", "user", "acme")
+    gone, stays, own = (Reader(registry.watch("micro", reader=reader)) for reader in (ann, namesake, None))
+    registry.revoked("micro", "ann")
+    done(registry.register("micro", GREETER, 90))
+    assert "the account ann was revoked" in str(gone.ended)
+    assert (gone.actions, stays.actions, own.actions) == ([], ["create"], ["create"])
