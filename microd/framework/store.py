@@ -2,142 +2,70 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-from google.protobuf.message import Message
+from microd.framework.questions import Ask, Check, Drop, Put, Questions, Record, Span
 
-from microd.kernel.errors import BadRequest, NotFound
-from microd.wire import store_pb2 as wire
+__all__ = ["Ask", "BlockingStore", "Check", "Drop", "Put", "Questions", "Record", "Store"]
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Something kept under a key.
-
-    @ivar expiry: seconds until it is gone; C{None}: it stays.
-    """
-
-    key: str
-    value: bytes
-    expiry: int | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def text(self) -> str:
-        """The value, read as UTF-8."""
-        return self.value.decode()
-
-    def json(self) -> Any:
-        """The value, read as JSON."""
-        return json.loads(self.value)
-
-
-@dataclass(frozen=True, slots=True)
-class Ask(Generic[T]):
-    """One question to the store.
-
-    @ivar answer: makes what the author gets of the messages that came; there is one, unless C{stream}.
-    """
-
-    path: str
-    request: Message
-    reply: type[Message]
-    answer: Callable[[Sequence[Any]], T]
-    stream: bool = False
-
-
-class Questions:
-    """Makes the questions about one table of one database.
-
-    @ivar database: a namespace.
-    """
-
-    def __init__(self, database: str, table: str) -> None:
-        self.database = database
-        self.table = table
-
-    def read(self, key: str) -> Ask[Record]:
-        """One record."""
-        request = wire.ReadRequest(key=key)
-        self._place(request.options)
-        return Ask("/store.Store/Read", request, wire.ReadResponse, _first(key))
-
-    def find(self, prefix: str, suffix: str, limit: int, offset: int, descending: bool) -> Ask[list[Record]]:
-        """The records whose keys begin or end with something."""
-        if prefix and suffix:
-            raise BadRequest("the store finds by a prefix or by a suffix, not by both", "micro.client")
-        request = wire.ReadRequest(key=prefix or suffix)
-        self._place(request.options)
-        request.options.prefix = not suffix
-        request.options.suffix = bool(suffix)
-        request.options.limit = limit
-        request.options.offset = offset
-        request.options.order = "desc" if descending else "asc"
-        return Ask("/store.Store/Read", request, wire.ReadResponse, _all)
-
-    def write(
-        self, key: str, value: object, expiry: float | None, metadata: Mapping[str, str] | None
-    ) -> Ask[None]:
-        """Keep a value."""
-        record = wire.Record(key=key, value=_bytes(value))
-        if expiry is not None:
-            if expiry <= 0:
-                raise BadRequest("an expiry is a number of seconds from now, more than 0", "micro.client")
-            record.expiry = max(1, round(expiry))
-        for name, text in (metadata or {}).items():
-            record.metadata[name].type = "string"
-            record.metadata[name].value = text
-        request = wire.WriteRequest(record=record)
-        request.options.database, request.options.table = self.database, self.table
-        return Ask("/store.Store/Write", request, wire.WriteResponse, _nothing)
-
-    def delete(self, key: str) -> Ask[None]:
-        """Forget a key."""
-        request = wire.DeleteRequest(key=key)
-        request.options.database, request.options.table = self.database, self.table
-        return Ask("/store.Store/Delete", request, wire.DeleteResponse, _nothing)
-
-    def list(self, prefix: str, suffix: str, limit: int, offset: int, descending: bool) -> Ask[list[str]]:
-        """Keys."""
-        request = wire.ListRequest()
-        options = request.options
-        options.database, options.table = self.database, self.table
-        options.prefix, options.suffix, options.limit, options.offset = prefix, suffix, limit, offset
-        options.order = "desc" if descending else "asc"
-        return Ask("/store.Store/List", request, wire.ListResponse, _keys, stream=True)
-
-    def _place(self, options: wire.ReadOptions) -> None:
-        options.database, options.table = self.database, self.table
+#: How many records a scan asks for at once.
+PAGE = 500
 
 
 class Store:
-    """The store, for handlers and other coroutines. All of it is in one namespace; each service has a table by default."""
+    """The store, for handlers and other coroutines. All of it is in one namespace; each service has a table by default.
+
+    Every record has a version. A write that is made C{if_version} of the record that was read cannot undo what somebody else
+    wrote meanwhile: it is refused with L{microd.kernel.errors.PreconditionFailed}.
+
+    @ivar ask: puts a question; C{questions} makes them.
+    """
 
     def __init__(self, ask: Callable[[Ask[Any]], Awaitable[Any]], database: str, table: str) -> None:
-        self._ask = ask
-        self._questions = Questions(database, table)
+        self.ask = ask
+        self.questions = Questions(database, table)
 
     def table(self, name: str) -> Store:
         """Another table."""
-        return Store(self._ask, self._questions.database, name)
+        return Store(self.ask, self.questions.database, name)
 
     def read(self, key: str) -> Awaitable[Record]:
         """Get a record.
 
         @raise NotFound: there is none.
         """
-        return self._ask(self._questions.read(key))
+        return self.ask(self.questions.read(key))
 
     def find(
-        self, prefix: str = "", *, suffix: str = "", limit: int = 0, offset: int = 0, descending: bool = False
+        self,
+        prefix: str = "",
+        *,
+        suffix: str = "",
+        limit: int = 0,
+        offset: int = 0,
+        descending: bool = False,
+        after: str = "",
     ) -> Awaitable[Sequence[Record]]:
-        """Get the records whose keys begin with C{prefix}, or end with C{suffix}, in the order of the keys; 0: all."""
-        return self._ask(self._questions.find(prefix, suffix, limit, offset, descending))
+        """Get the records whose keys begin with C{prefix} and end with C{suffix}, in the order of the keys; 0: all.
+
+        @param after: only what comes after this key, in that order.
+        @raise TooLarge: they do not fit into one answer: give a limit, or L{scan}.
+        """
+        return self.ask(self.questions.find(Span(prefix, suffix, limit, offset, descending, after)))
+
+    async def scan(
+        self, prefix: str = "", *, suffix: str = "", descending: bool = False, after: str = ""
+    ) -> AsyncIterator[Record]:
+        """Iterate over as many records as there are, some at a time; what is written meanwhile may be met or not."""
+        while True:
+            span = Span(prefix, suffix, PAGE, 0, descending, after)
+            found = await self.ask(self.questions.page(span))
+            for record in found.records:
+                yield record
+            after = found.next
+            if not after:
+                return
 
     def write(
         self,
@@ -146,49 +74,95 @@ class Store:
         *,
         expiry: float | None = None,
         metadata: Mapping[str, str] | None = None,
-    ) -> Awaitable[None]:
-        """Keep bytes or text as they are, anything else as JSON; it is durable when this returns.
+        if_version: int | None = None,
+    ) -> Awaitable[int]:
+        """Keep bytes or text as they are, anything else as JSON; it is durable when this returns its version.
 
         @param expiry: seconds after which it is gone.
+        @param if_version: only if the record still has this version; 0: only if there is none.
+        @raise PreconditionFailed: it has another one; nothing was written.
         """
-        return self._ask(self._questions.write(key, value, expiry, metadata))
+        return self.ask(self.questions.write(key, value, expiry, metadata, if_version))
 
-    def delete(self, key: str) -> Awaitable[None]:
-        """Forget a key, whether or not it is there."""
-        return self._ask(self._questions.delete(key))
+    def delete(self, key: str, *, if_version: int | None = None) -> Awaitable[None]:
+        """Forget a key, whether or not it is there.
+
+        @param if_version: only if the record still has this version.
+        @raise PreconditionFailed: it has another one; nothing was deleted.
+        """
+        return self.ask(self.questions.delete(key, if_version))
+
+    def batch(self, acts: Sequence[Put | Drop | Check]) -> Awaitable[Sequence[int]]:
+        """Do all of it or nothing; the version which each record has now, 0 for what was not written.
+
+        The conditions of all acts are looked at first, as of one moment. There may be 1000 acts.
+
+        @raise PreconditionFailed: a record has another version; nothing was done.
+        """
+        return self.ask(self.questions.batch(acts))
 
     def list(
-        self, prefix: str = "", *, suffix: str = "", limit: int = 0, offset: int = 0, descending: bool = False
+        self,
+        prefix: str = "",
+        *,
+        suffix: str = "",
+        limit: int = 0,
+        offset: int = 0,
+        descending: bool = False,
+        after: str = "",
     ) -> Awaitable[Sequence[str]]:
         """Get keys, in their order."""
-        return self._ask(self._questions.list(prefix, suffix, limit, offset, descending))
+        return self.ask(self.questions.list(Span(prefix, suffix, limit, offset, descending, after)))
 
 
 class BlockingStore:
-    """The store, for scripts: the same, and each call waits."""
+    """The store, for scripts and for handlers in threads: the same as L{Store}, and each call waits.
+
+    @ivar ask: puts a question; C{questions} makes them.
+    """
 
     def __init__(self, ask: Callable[[Ask[Any]], Any], database: str, table: str) -> None:
-        self._ask = ask
-        self._questions = Questions(database, table)
+        self.ask = ask
+        self.questions = Questions(database, table)
 
     def table(self, name: str) -> BlockingStore:
         """Another table."""
-        return BlockingStore(self._ask, self._questions.database, name)
+        return BlockingStore(self.ask, self.questions.database, name)
 
     def read(self, key: str) -> Record:
         """Get a record.
 
         @raise NotFound: there is none.
         """
-        found: Record = self._ask(self._questions.read(key))
+        found: Record = self.ask(self.questions.read(key))
         return found
 
     def find(
-        self, prefix: str = "", *, suffix: str = "", limit: int = 0, offset: int = 0, descending: bool = False
+        self,
+        prefix: str = "",
+        *,
+        suffix: str = "",
+        limit: int = 0,
+        offset: int = 0,
+        descending: bool = False,
+        after: str = "",
     ) -> Sequence[Record]:
-        """Get the records whose keys begin with C{prefix}, or end with C{suffix}, in the order of the keys; 0: all."""
-        found: list[Record] = self._ask(self._questions.find(prefix, suffix, limit, offset, descending))
+        """Get the records whose keys begin with C{prefix} and end with C{suffix}; see L{Store.find}."""
+        found: Sequence[Record] = self.ask(
+            self.questions.find(Span(prefix, suffix, limit, offset, descending, after))
+        )
         return found
+
+    def scan(
+        self, prefix: str = "", *, suffix: str = "", descending: bool = False, after: str = ""
+    ) -> Iterator[Record]:
+        """Iterate over as many records as there are, some at a time."""
+        while True:
+            found = self.ask(self.questions.page(Span(prefix, suffix, PAGE, 0, descending, after)))
+            yield from found.records
+            after = found.next
+            if not after:
+                return
 
     def write(
         self,
@@ -197,56 +171,33 @@ class BlockingStore:
         *,
         expiry: float | None = None,
         metadata: Mapping[str, str] | None = None,
-    ) -> None:
-        """Keep bytes or text as they are, anything else as JSON; it is durable when this returns."""
-        self._ask(self._questions.write(key, value, expiry, metadata))
+        if_version: int | None = None,
+    ) -> int:
+        """Keep bytes or text as they are, anything else as JSON; see L{Store.write}."""
+        version: int = self.ask(self.questions.write(key, value, expiry, metadata, if_version))
+        return version
 
-    def delete(self, key: str) -> None:
-        """Forget a key, whether or not it is there."""
-        self._ask(self._questions.delete(key))
+    def delete(self, key: str, *, if_version: int | None = None) -> None:
+        """Forget a key, whether or not it is there; see L{Store.delete}."""
+        self.ask(self.questions.delete(key, if_version))
+
+    def batch(self, acts: Sequence[Put | Drop | Check]) -> Sequence[int]:
+        """Do all of it or nothing; see L{Store.batch}."""
+        versions: Sequence[int] = self.ask(self.questions.batch(acts))
+        return versions
 
     def list(
-        self, prefix: str = "", *, suffix: str = "", limit: int = 0, offset: int = 0, descending: bool = False
+        self,
+        prefix: str = "",
+        *,
+        suffix: str = "",
+        limit: int = 0,
+        offset: int = 0,
+        descending: bool = False,
+        after: str = "",
     ) -> Sequence[str]:
         """Get keys, in their order."""
-        found: Sequence[str] = self._ask(self._questions.list(prefix, suffix, limit, offset, descending))
+        found: Sequence[str] = self.ask(
+            self.questions.list(Span(prefix, suffix, limit, offset, descending, after))
+        )
         return found
-
-
-def _bytes(value: object) -> bytes:
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value)
-    if isinstance(value, str):
-        return value.encode()
-    try:
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
-    except (TypeError, ValueError) as problem:
-        raise BadRequest(
-            f"a value is bytes, text, or something with a form in JSON: {problem}", "micro.client"
-        ) from None
-
-
-def _record_from(message: wire.Record) -> Record:
-    metadata = {name: found.value for name, found in message.metadata.items()}
-    return Record(message.key, message.value, message.expiry or None, metadata)
-
-
-def _first(key: str) -> Callable[[Sequence[wire.ReadResponse]], Record]:
-    def answer(replies: Sequence[wire.ReadResponse]) -> Record:
-        if not replies[0].records:
-            raise NotFound(f"no record {key}", "store.Store.Read")
-        return _record_from(replies[0].records[0])
-
-    return answer
-
-
-def _all(replies: Sequence[wire.ReadResponse]) -> list[Record]:
-    return [_record_from(record) for record in replies[0].records]
-
-
-def _nothing(_: Sequence[Message]) -> None:
-    return None
-
-
-def _keys(replies: Sequence[wire.ListResponse]) -> list[str]:
-    return [key for reply in replies for key in reply.keys]

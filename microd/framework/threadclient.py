@@ -24,7 +24,7 @@ class ThreadClient:
     def __init__(self, client: Client, workers: Workers) -> None:
         self._client = client
         self._workers = workers
-        store = client.store_questions
+        store = client.store.questions
         self.store = BlockingStore(
             lambda ask: workers.wait(lambda: client.ask_store(ask)), store.database, store.table
         )

@@ -12,10 +12,16 @@ from typing import Any
 from google.protobuf.message import Message
 from twisted.internet.interfaces import IReactorTime
 
+from microd.kernel.caller import Account, Caller
+from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import BadRequest, MicroError, NotFound, Unauthorized
+from microd.services.store import rpc as store_rpc
+from microd.services.store.backends.memory import MemoryStore
+from microd.services.store.model import Query, Record
+from microd.testing.outcome import done
 from microd.txgrpc import Channel, GrpcServer, Method, RpcError, ServerCall, StatusCode
 from microd.txgrpc.memory import MemoryEndpoint, connect
-from microd.wire import auth_pb2, registry_pb2, store_pb2
+from microd.wire import auth_pb2, registry_pb2
 
 
 class FakeDaemon:
@@ -24,7 +30,7 @@ class FakeDaemon:
     @ivar endpoint: where clients connect; C{endpoint.refusing} says that it is down.
     @ivar accounts: secrets by namespace and id.
     @ivar nodes: what is registered, by node id; C{registrations} counts how often something was.
-    @ivar records: the store, by database, table and key.
+    @ivar store: the store, which answers as a daemon's own does.
     @ivar calls: the path and metadata of each call, the latest last.
     @ivar on_register: called after each registration; C{on_deregister} after the opposite.
     @ivar services: who answers for a service, by its name.
@@ -35,7 +41,7 @@ class FakeDaemon:
         self.accounts: dict[tuple[str, str], str] = {("micro", "admin"): "admin-secret"}
         self.nodes: dict[str, registry_pb2.Service] = {}
         self.registrations = 0
-        self.records: dict[tuple[str, str, str], store_pb2.Record] = {}
+        self.store = MemoryStore(now=clock.seconds)
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.services: dict[str, GrpcServer] = {}
         self.on_register: Callable[[], None] = _nothing
@@ -64,11 +70,9 @@ class FakeDaemon:
             "/auth.Accounts/ChangeSecret": self._method(self._change_secret, auth_pb2.ChangeSecretRequest),
             "/registry.Registry/Register": self._method(self._register, registry_pb2.Service),
             "/registry.Registry/Deregister": self._method(self._deregister, registry_pb2.Service),
-            "/store.Store/Read": self._method(self._read, store_pb2.ReadRequest),
-            "/store.Store/Write": self._method(self._write, store_pb2.WriteRequest),
-            "/store.Store/Delete": self._method(self._delete, store_pb2.DeleteRequest),
-            "/store.Store/List": Method("unary_stream", self._list, store_pb2.ListRequest.FromString, _bytes),
         }
+        for endpoint in store_rpc.endpoints(self.store, self.clock.seconds):
+            methods[endpoint.path] = self._core(endpoint)
         self.server = GrpcServer(methods, clock=self.clock, fallback=self._route)
         self.endpoint = MemoryEndpoint(self.server)
 
@@ -80,8 +84,7 @@ class FakeDaemon:
             try:
                 return answer(message, self._asker(call))
             except MicroError as problem:
-                named = problem.identified(call.path[1:].replace("/", "."))
-                raise RpcError(named.grpc_status, named.to_json()) from None
+                raise _refusal(problem, call) from None
 
         return Method("unary_unary", handler, request.FromString, _bytes)
 
@@ -151,43 +154,45 @@ class FakeDaemon:
 
     # -- store
 
-    def _read(self, request: store_pb2.ReadRequest, asker: str) -> Message:
-        _require(asker)
-        options = request.options
-        table = self._table(options.database, options.table)
-        if options.prefix or options.suffix:
-            chosen = [
-                record
-                for key, record in sorted(table.items(), reverse=options.order == "desc")
-                if (not options.prefix or key.startswith(request.key))
-                and (not options.suffix or key.endswith(request.key))
-            ]
-            end = options.offset + options.limit if options.limit else None
-            return store_pb2.ReadResponse(records=chosen[options.offset : end])
-        if request.key not in table:
-            raise NotFound("not found")
-        return store_pb2.ReadResponse(records=[table[request.key]])
+    @property
+    def records(self) -> dict[tuple[str, str, str], Record]:
+        """What the store holds, by database, table and key."""
+        return {
+            (database, table, record.key): record
+            for database in done(self.store.databases())
+            for table in done(self.store.tables(database))
+            for record in done(self.store.read(database, table, Query()))
+        }
 
-    def _write(self, request: store_pb2.WriteRequest, asker: str) -> Message:
-        _require(asker)
-        place = (request.options.database, request.options.table, request.record.key)
-        self.records[place] = request.record
-        return store_pb2.WriteResponse()
+    def _core(self, endpoint: Endpoint) -> Method:
+        """An endpoint of the daemon's own code."""
 
-    def _delete(self, request: store_pb2.DeleteRequest, asker: str) -> Message:
-        _require(asker)
-        self.records.pop((request.options.database, request.options.table, request.key), None)
-        return store_pb2.DeleteResponse()
+        async def handler(message: Any, call: ServerCall) -> Message:
+            reply: Message = await self._answered(call, lambda caller: endpoint.handler(message, caller))
+            return reply
 
-    async def _list(self, request: store_pb2.ListRequest, call: ServerCall) -> AsyncIterator[Message]:
-        options = request.options
-        keys = sorted(self._table(options.database, options.table), reverse=options.order == "desc")
-        chosen = [key for key in keys if key.startswith(options.prefix) and key.endswith(options.suffix)]
-        end = options.offset + options.limit if options.limit else None
-        yield store_pb2.ListResponse(keys=chosen[options.offset : end])
+        async def stream(message: Any, call: ServerCall) -> AsyncIterator[Message]:
+            replies = aiter(endpoint.handler(message, self._caller(call)))
+            while True:
+                reply = await self._answered(call, lambda _: anext(replies, None))
+                if reply is None:
+                    return
+                yield reply
 
-    def _table(self, database: str, table: str) -> dict[str, store_pb2.Record]:
-        return {place[2]: record for place, record in self.records.items() if place[:2] == (database, table)}
+        if endpoint.server_streaming:
+            return Method("unary_stream", stream, endpoint.request.FromString, _bytes)
+        return Method("unary_unary", handler, endpoint.request.FromString, _bytes)
+
+    async def _answered(self, call: ServerCall, answer: Callable[[Caller], Any]) -> Any:
+        self.calls.append((call.path, dict(call.metadata)))
+        try:
+            return await answer(self._caller(call))
+        except MicroError as problem:
+            raise _refusal(problem, call) from None
+
+    def _caller(self, call: ServerCall) -> Caller:
+        id = self._asker(call)
+        return Caller(Account(id, "service", "micro", id, ("service",)) if id else None)
 
     # -- routing
 
@@ -220,6 +225,11 @@ def _nothing() -> None:
 def _require(asker: str) -> None:
     if not asker:
         raise Unauthorized("an account is required")
+
+
+def _refusal(problem: MicroError, call: ServerCall) -> RpcError:
+    named = problem.identified(call.path[1:].replace("/", "."))
+    return RpcError(named.grpc_status, named.to_json())
 
 
 def _bytes(message: Message) -> bytes:
