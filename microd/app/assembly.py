@@ -11,6 +11,7 @@ from typing import Any, cast
 from twisted.application.service import IService
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import LogLevel, globalLogPublisher
 
 from microd import __version__
 from microd.app.announce import Announcement, notify_systemd, sentence
@@ -19,7 +20,7 @@ from microd.app.lock import FolderLock
 from microd.app.root import Root
 from microd.app.settings import CORE_SERVICES, DOORS, TABLE, Settings
 from microd.app.sources import BadSettings
-from microd.app.values import endpoint_string, is_local
+from microd.app.values import LOG_LEVELS, endpoint_string, is_local
 from microd.gateways.api import blocklist_rpc
 from microd.gateways.api import limits as api_limits
 from microd.gateways.api.blocklist import Blocklist
@@ -46,6 +47,8 @@ from microd.services.config.backends.store import StoredDocuments
 from microd.services.config.keyring import load_or_make as load_or_make_keys
 from microd.services.config.model import Limits as ConfigLimits
 from microd.services.config.service import Config
+from microd.services.debug import rpc as debug_rpc
+from microd.services.debug.service import Debug
 from microd.services.network import rpc as network_rpc
 from microd.services.network.dialer import Dialer, tcp_endpoint
 from microd.services.network.router import Router
@@ -73,6 +76,8 @@ from microd.wire._pool import POOL
 
 #: How long the credential lasts with which a service that we started gets its tokens (spec micro-v3-server 1.2).
 _CREDENTIAL = 365 * 86400.0
+#: The parts without which a core service cannot do its work, besides its own.
+_RESTS_ON = dict.fromkeys(("auth", "config", "runtime", "network", "router", "api"), ("system",))
 
 
 def assemble(
@@ -113,8 +118,11 @@ class _Assembly:
         self._net = Network(self._system, self._registry, self._dialer, self._platform_node)
         self._blocklist = Blocklist(self._system, enforced=settings.api.blocklist_enabled)
         self._runtime = self._build_runtime()
-        self._endpoints = self._core_endpoints()
         self._reasons: dict[str, Reason] = {}
+        self._debug = self._build_debug()
+        self._endpoints = [self._debug.watched(each) for each in self._core_endpoints()]
+        debug = debug_rpc.endpoints(self._debug, self._reasons_of)
+        self._unlisted = [self._debug.watched(each) for each in debug]
         self._figures: list[Figures] = [process.figures]
         self._pulse = Pulse(reactor, partial(notify_systemd, "WATCHDOG=1", environ), environ, os.getpid())
         self._listeners = {name: build() for name, build in self._door_builders() if name in self._doors}
@@ -134,6 +142,7 @@ class _Assembly:
         runtime_stops, runtime_starts = split(self._runtime) if "runtime" in self._services else (None, None)
         parts: list[IService | None] = [
             FolderLock(self._data),
+            self._debug,
             *self._listeners.values(),
             # Operators see the daemon start, and see it drain.
             self._pulse,
@@ -229,6 +238,16 @@ class _Assembly:
         }
         return [each for name in CORE_SERVICES if name in self._services for each in offered[name]()]
 
+    def _build_debug(self) -> Debug:
+        names = [name for name in CORE_SERVICES if name in self._services]
+        level = LogLevel.levelWithName(LOG_LEVELS[self._settings.daemon.log_level])
+        return Debug([*names, "proxy"], globalLogPublisher, level)
+
+    def _reasons_of(self, service: str) -> Sequence[Reason]:
+        """What may keep a core service from its work."""
+        parts = ("daemon", service, *_RESTS_ON.get(service, ()))
+        return [self._reasons[part] for part in parts if part in self._reasons]
+
     # -- doors
 
     def _door_builders(self) -> Sequence[tuple[str, Callable[[], Listener]]]:
@@ -250,7 +269,7 @@ class _Assembly:
         for service in service_names(paths):
             health.set(service, SERVING)
         server = Door(
-            self._endpoints,
+            [*self._endpoints, *self._unlisted],
             gate,
             self._router,
             self._dialer,
@@ -273,7 +292,7 @@ class _Assembly:
             self._router,
             self._dialer,
             self._registry,
-            self._endpoints,
+            [*self._endpoints, *self._unlisted],
             version=__version__,
             cors=wanted.enable_cors,
             limits=api_limits.Limits(body=wanted.max_body, call=wanted.timeout),
@@ -296,6 +315,9 @@ class _Assembly:
         self._reasons["daemon"] = root.ill
         for name, listener in self._listeners.items():
             self._reasons[name] = listener.ill
+        if "store" in self._services:
+            self._reasons["blobs"] = self._blobs.ill
+            self._figures.append(self._blobs.figures)
 
     def _listener(self, name: str, parse: Any, factory: Any, address: str, drain: Any) -> Listener:
         row = TABLE[f"{name}.address"]

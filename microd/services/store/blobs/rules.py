@@ -83,6 +83,11 @@ class Places:
         self._most = most
         self._taken: Counter[str] = Counter()
 
+    @property
+    def count(self) -> int:
+        """How many are taken."""
+        return self._taken.total()
+
     def take(self, namespace: str) -> None:
         """Take a place.
 

@@ -37,6 +37,7 @@ class Draft(IDraft):
     async def add(self, piece: bytes) -> None:
         self._size += len(piece)
         rules.check_size(self._size, self._store.limits)
+        self._store.written += len(piece)
         if not self._held and len(piece) >= PIECE:
             await self._append(piece)
             return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from time import time
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from microd.kernel.errors import Internal, MicroError, NotFound, Unavailable
+from microd.kernel.health import Figure, counter, gauge
 from microd.services.store.blobs import rules
 from microd.services.store.blobs.backends.chores import Chores, Turns
 from microd.services.store.blobs.backends.draft import Draft
@@ -42,6 +43,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 class FileBlobs(Service, IBlobStore):
     """Keeps blobs below one folder.
 
+    @ivar written: bytes that came in; C{given}: bytes that went out of files.
     @param index: a started store which nobody else writes to.
     @param pool: does what would block.
     """
@@ -67,10 +69,24 @@ class FileBlobs(Service, IBlobStore):
         self._pool = pool
         self._turns = Turns()
         self._failure = ""
+        self.written = self.given = 0
 
     @property
     def failure(self) -> str:
         return self._failure or self.index.failure
+
+    def ill(self) -> str | None:
+        """What the daemon's readiness says of it."""
+        return self.failure or None
+
+    def figures(self) -> Iterable[Figure]:
+        """What it has counted."""
+        moved = "Bytes of blobs moved, finished or not."
+        yield counter("microd_blob_bytes_total", moved, self.written, direction="in")
+        yield counter("microd_blob_bytes_total", moved, self.given, direction="out")
+        under_way = "Blobs under way."
+        yield gauge("microd_blobs_open", under_way, self.writing.count, direction="in")
+        yield gauge("microd_blobs_open", under_way, self.reading.count, direction="out")
 
     def startService(self) -> None:
         """Begin; what an earlier run left unfinished is removed by and by."""

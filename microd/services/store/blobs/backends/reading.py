@@ -51,6 +51,7 @@ class FileReading(IReading):
                 raise damaged(self.blob.key, f"its file ends at byte {start + len(piece)}")
             if whole and start + length == span.stop and file.digest != self.blob.digest:
                 raise damaged(self.blob.key, "its digest is another")
+            self._store.given += length
             yield piece
 
     def close(self) -> None:
