@@ -15,6 +15,7 @@ _COMMANDS: Table = {
         ("auth", "auth:auth", "Manage accounts, rules and tokens"),
         ("broker", "broker:broker", "Publish messages and read them"),
         ("call", "call:call", "Call a service's endpoint with JSON"),
+        ("config", "config:config", "Get and set configuration and secrets"),
         ("env", "env:env", "Get and set the environment that micro talks to"),
         ("get", "services:get", "Get one thing in detail"),
         ("kill", "run:kill", "Stop services and forget them"),
