@@ -182,7 +182,7 @@ def test_history(user: User, daemon: Daemon, versions: Any) -> None:
     assert got.out == (
         "VERSION   TIME                   ACCOUNT       ACTION       CHANGES\n"
         '9         2023-11-14T22:14:20Z   foo/jane      rollback 4   a.b: 1 -> "two"\n'
-        f"{'':58}c: [{'1,' * 28}... -> nothing\n"
+        f"{'':60}c: [{'1,' * 28}... -> nothing\n"
         "8         2023-11-14T22:13:20Z   micro/admin   set          nothing\n"
     )
     assert got.err == "There are older ones: add --before 8\n"
