@@ -58,8 +58,8 @@ class Headed(Protocol):
         """Pairs of name and value, names in lower case."""
 
 
-#: A span which nobody has asked for: name, type, start, end, error, and how to find its place.
-Note = tuple[str, int, int, int, str, Place | Headed]
+#: A span which nobody has asked for: name, type, start, end, error, and how to find its place: by headers, if need be.
+Note = tuple[str, int, int, int, str, Place | Headed | Mapping[str, str]]
 
 
 def placed(headers: Iterable[tuple[str, object]]) -> Place:
@@ -104,7 +104,10 @@ class Activity:
 
 def _span(note: Note) -> Span:
     name, type, started, ended, error, where = note
-    place = where if isinstance(where, Place) else placed(where.metadata)
+    if isinstance(where, Place):
+        place = where
+    else:
+        place = placed(where.items() if isinstance(where, Mapping) else where.metadata)
     metadata = {"error": error[:LONGEST_ERROR]} if error else {}
     own = place.own
     return Span(own.id, own.span, place.parent, name, started, max(0, ended - started), metadata, type)

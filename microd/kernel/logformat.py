@@ -31,9 +31,10 @@ MOST_FIELDS, LONGEST_FIELD = 32, 512
 _CUTS = (8192, 4096, 2048, 512, 128)
 
 #: What Twisted itself puts into events; C{log_...} besides.
-_TWISTED = frozenset(("format", "message", "time", "system", "isError", "failure", "why", "logLevel"))
+_TWISTED = ("format", "message", "time", "system", "isError", "failure", "why", "logLevel")
+_SKIPPED = frozenset((*_TWISTED, "trace_id", "span_id"))
 #: Names of ours; a value by such a name gets another C{_}.
-_OURS = frozenset(("ts", "level", "service", "version", "trace_id", "span_id", "logger", "msg", "stack"))
+_OURS = frozenset(("ts", "level", "service", "version", "logger", "msg", "stack"))
 _NAMES = {LogLevel.critical: "fatal"}
 _WORD = re.compile(r"[^\s\"=\x00-\x1f\x7f]+").fullmatch
 _KEY = re.compile(r"[^\s\"=\x00-\x1f\x7f]{1,64}").fullmatch
@@ -63,18 +64,22 @@ class Record(NamedTuple):
 
 
 def record(event: LogEvent, trace: str = "", span: str = "") -> Record:
-    """Read an event of Twisted's log. One with C{log_named} is shown with its logger's name in text, too."""
+    """Read an event of Twisted's log. One with C{log_named} is shown with its logger's name in text, too.
+
+    @param trace: the trace it belongs to, and C{span}; else what the event has under C{trace_id} and C{span_id} counts.
+    """
     level = event.get("log_level", LogLevel.info)
     failure = event.get("log_failure")
+    message = formatEvent(event)
     return Record(
         float(event.get("log_time", 0.0)),
         _NAMES.get(level) or level.name,
         str(event.get("log_namespace", "")),
-        formatEvent(event),
-        _fields(event),
+        message,
+        {name: value for name, value in _fields(event).items() if value != message},
         "" if failure is None else failure.getTraceback().rstrip(),
-        trace,
-        span,
+        trace or str(event.get("trace_id", "")),
+        span or str(event.get("span_id", "")),
         bool(event.get("log_named")),
     )
 
@@ -122,7 +127,7 @@ def moment(time: float) -> str:
 def _fields(event: LogEvent) -> dict[str, Plain]:
     found: dict[str, Plain] = {}
     for name, value in event.items():
-        if name[:4] != "log_" and name not in _TWISTED and len(found) < MOST_FIELDS and _KEY(name):
+        if name[:4] != "log_" and name not in _SKIPPED and len(found) < MOST_FIELDS and _KEY(name):
             if not isinstance(value, bool | int | float | None):
                 value = _shortened(_said(value), LONGEST_FIELD)
             elif isinstance(value, int) and abs(value) >= 1 << 63:

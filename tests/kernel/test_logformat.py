@@ -118,3 +118,9 @@ def test_no_text() -> None:
         "\\udc80",
         "a huge number",
     )
+
+
+def test_named_trace() -> None:
+    """Who logs for another may name the trace; a value which is all of the message is not said twice."""
+    said = record(event("{sentence}", sentence="all is well", trace_id="0af7", span_id="00f0"))
+    assert (said.trace, said.span, said.fields) == ("0af7", "00f0", {})

@@ -1,0 +1,67 @@
+"""What the daemon remembers of itself while it runs: calls, lines of the log, pauses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import cast
+
+from twisted.application.service import Service
+from twisted.logger import ILogObserver, LogEvent, LogLevel, LogPublisher
+
+from microd.kernel.activity import Activity
+from microd.kernel.endpoint import Endpoint
+from microd.kernel.logformat import Record, record
+from microd.kernel.recent import Recent
+from microd.kernel.vitals import Statistics, Vitals
+from microd.services.debug.rules import teller
+from microd.services.debug.watching import watched
+
+_ORDER = {level: place for place, level in enumerate(LogLevel.iterconstants())}
+
+
+class Debug(Service):
+    """Watches the core services.
+
+    @param services: their names.
+    @param publisher: tells what is logged.
+    @param least: the least important level that is remembered.
+    @ivar activities: their calls, by name.
+    """
+
+    def __init__(self, services: Collection[str], publisher: LogPublisher, least: object) -> None:
+        self.activities = {name: Activity() for name in services}
+        self._vitals = Vitals()
+        self._publisher = publisher
+        self._least = _ORDER[least]
+        self._recent = Recent()
+        self._observer: ILogObserver = cast(ILogObserver, self.observe)
+
+    def startService(self) -> None:
+        super().startService()
+        self._vitals.collections.begin()
+        self._publisher.addObserver(self._observer)
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._publisher.removeObserver(self._observer)
+        self._vitals.collections.end()
+
+    def watched(self, endpoint: Endpoint) -> Endpoint:
+        """The same endpoint, with its calls noted."""
+        return watched(endpoint, self.activities[endpoint.service])
+
+    def observe(self, event: LogEvent) -> None:
+        """Remember one event, if it matters."""
+        if _ORDER[event.get("log_level", LogLevel.info)] >= self._least:
+            self._recent.add(record(event))
+
+    def statistics(self, service: str) -> Statistics:
+        """What the daemon takes, and how much was asked of a service."""
+        return self._vitals.read(self.activities[service])
+
+    def log(self, service: str, count: int, since: float) -> Sequence[Record]:
+        """What a service has said, and what concerns them all; see L{Recent.read}."""
+        return self._recent.read(count, since, self._of(service))
+
+    def _of(self, service: str) -> Callable[[Record], bool]:
+        return lambda kept: teller(kept.logger, self.activities) in ("", service)
