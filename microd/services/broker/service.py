@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 
 from twisted.application.service import Service as TwistedService
 
 from microd.kernel.caller import Account
 from microd.kernel.errors import Unauthorized, Unavailable
+from microd.kernel.health import Figure, counter, gauge
 from microd.kernel.names import require_text
 from microd.services.broker import rules
 from microd.services.broker.interface import IBroker, Receiver
@@ -53,6 +54,19 @@ class Broker(TwistedService, IBroker):
     def subscriptions(self) -> int:
         """How many there are, over all protocols."""
         return sum(each.topics.count for each in self._namespaces.values())
+
+    def figures(self) -> Iterator[Figure]:
+        """What it counted (L{microd.kernel.health.Figures})."""
+        counts = self.counts
+        yield counter("microd_broker_published_total", "Messages taken.", counts.published)
+        yield counter("microd_broker_delivered_total", "Messages handed to subscribers.", counts.delivered)
+        lost = "Messages lost because their subscriber was too slow."
+        yield counter("microd_broker_dropped_total", lost, counts.dropped)
+        cut = "Subscribers cut off because they were too slow."
+        yield counter("microd_broker_disconnected_total", cut, counts.disconnected)
+        yield gauge("microd_broker_subscriptions", "Subscriptions.", self.subscriptions)
+        waiting = sum(place.budget.used for place in self._namespaces.values())
+        yield gauge("microd_broker_waiting_bytes", "Memory of messages that wait to be read.", waiting)
 
     def publish(self, namespace: str, topic: str, message: Message) -> int:
         # The reference takes a message without a topic, which nobody can hear (spec 6.5).

@@ -55,14 +55,17 @@ class _Space:
 
 
 class Catalogue:
-    """Keeps leases, and says of every act what it changed. A renewal that says nothing new changes nothing."""
+    """Keeps leases, and says of every act what it changed. A renewal that says nothing new changes nothing.
+
+    @ivar leases: how many there are.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._spaces: dict[str, _Space] = {}
         self._owned: dict[Hashable, set[_Key]] = {}
         self._queue: list[tuple[float, _Key]] = []
-        self._leases = 0
+        self.leases = 0
 
     def register(
         self, namespace: str, service: Service, expires: float, owner: Hashable | None
@@ -169,6 +172,11 @@ class Catalogue:
                 for version in versions.values():
                     yield version.whole()
 
+    def size(self) -> tuple[int, int, int]:
+        """How many versions there are, how many nodes, and what they take in memory."""
+        spaces = self._spaces.values()
+        return sum(space.count for space in spaces), self.leases, sum(space.weight for space in spaces)
+
     def _find(self, namespace: str, name: str, version: str) -> _Version | None:
         space = self._spaces.get(namespace)
         return None if space is None else space.services.get(name, {}).get(version)
@@ -192,7 +200,7 @@ class Catalogue:
         lease = _Lease(node, expires, owner) if held is None else held
         if held is None:
             version.leases[node.id] = lease
-            self._leases += 1
+            self.leases += 1
         if held is None or held.owner != owner:
             self._disown(lease.owner, key)
             if owner is not None:
@@ -213,7 +221,7 @@ class Catalogue:
         if lease.expires < lease.queued:
             lease.queued = lease.expires
             heappush(self._queue, (lease.expires, key))
-            if len(self._queue) > 2 * self._leases + 64:
+            if len(self._queue) > 2 * self.leases + 64:
                 self._tidy()
 
     def _tidy(self) -> None:
@@ -242,7 +250,7 @@ class Catalogue:
                 touched[key[:3]] = version.whole()
             lease = version.leases.pop(key[3])
             self._disown(lease.owner, key)
-            self._leases -= 1
+            self.leases -= 1
             self._spaces[key[0]].weight -= lease.weight
         return [self._after(place, before) for place, before in touched.items()]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 
 from twisted.application.service import Service as TwistedService
@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from microd.kernel.caller import Account
 from microd.kernel.errors import Unauthorized, Unavailable
+from microd.kernel.health import Figure, counter, gauge
 from microd.services.registry import rules
 from microd.services.registry.catalogue import Catalogue
 from microd.services.registry.interface import IRegistry
@@ -39,6 +40,7 @@ class Registry(TwistedService, IRegistry):
         self._watches: set[Watch] = set()
         self._timer: IDelayedCall | None = None
         self._nodes: dict[tuple[str, str], tuple[Node, ...]] = {}
+        self._changes = self._expired = self._cut_off = 0
         self._endpoints: dict[tuple[str, str], tuple[Endpoint, ...]] = {}
 
     def stopService(self) -> None:
@@ -82,6 +84,19 @@ class Registry(TwistedService, IRegistry):
         watch = Watch(namespace, name, self._limits.backlog, there, reader)
         self._watches.add(watch)
         return watch
+
+    def figures(self) -> Iterator[Figure]:
+        """What it counted (L{microd.kernel.health.Figures})."""
+        versions, nodes, memory = self._catalogue.size()
+        yield gauge("microd_registry_versions", "Versions of services that are registered.", versions)
+        yield gauge("microd_registry_nodes", "Nodes that are registered.", nodes)
+        yield gauge("microd_registry_memory_bytes", "What they take in memory, roughly.", memory)
+        yield counter("microd_registry_changes_total", "Changes that were told.", self._changes)
+        yield counter("microd_registry_expirations_total", "Leases that ran out.", self._expired)
+        watching = sum(watch.watched for watch in self._watches)
+        yield gauge("microd_registry_watchers", "Watchers.", watching)
+        behind = "Watchers cut off because they fell behind."
+        yield counter("microd_registry_watchers_cut_total", behind, self._cut_off)
 
     def revoked(self, namespace: str, id: str) -> None:
         for watch in [each for each in self._watches if each.reader is not None]:
@@ -137,8 +152,10 @@ class Registry(TwistedService, IRegistry):
                 namespace=change.namespace,
                 count=len(service.nodes),
             )
+            self._changes += 1
             for watch in list(self._watches):
-                watch.offer(change)
+                if not watch.offer(change):
+                    self._cut_off += 1
             if self._announce is not None:
                 self._announce(change)
 
@@ -153,5 +170,7 @@ class Registry(TwistedService, IRegistry):
 
     def _expire(self) -> None:
         self._timer = None
+        before = self._catalogue.leases
         self._tell(self._catalogue.expire(self._clock.seconds()))
+        self._expired += before - self._catalogue.leases
         self._schedule()

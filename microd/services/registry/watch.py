@@ -56,15 +56,18 @@ class Watch(IWatch):
                 self._waiting = None
         return self._changes.popleft()
 
-    def offer(self, change: Change) -> None:
-        """Queue a change if it is one of those asked for."""
+    def offer(self, change: Change) -> bool:
+        """Queue a change if it is one of those asked for.
+
+        @return: False where there was no room for it, and this is the end of the watch.
+        """
         if not self.watched:
-            return
+            return True
         if self.namespace not in (EVERYWHERE, change.namespace) or self._name not in (
             "",
             change.service.name,
         ):
-            return
+            return True
         if len(self._changes) >= self._backlog:
             self.cut(
                 Unavailable(
@@ -72,9 +75,10 @@ class Watch(IWatch):
                     " (current), or watch and then list"
                 )
             )
-            return
+            return False
         self._changes.append(change)
         self._wake()
+        return True
 
     def close(self) -> None:
         """Stop watching."""

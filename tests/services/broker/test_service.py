@@ -220,6 +220,24 @@ def test_stop() -> None:
     assert "the broker is stopping" in str(reader.ended)
 
 
+def test_figures() -> None:
+    """What happens is counted."""
+    broker = Broker(Limits(backlog=2))
+    broker.subscribe("acme", "news")
+    Reader(broker.subscribe("other", "news"))
+    send(broker, b"x" * 100, b"x" * 100, b"x" * 100)
+    send(broker, b"x", namespace="other")
+    found = {figure.name.removeprefix("microd_broker_"): figure.samples[0][1] for figure in broker.figures()}
+    assert found == {
+        "published_total": 4,
+        "delivered_total": 4,
+        "dropped_total": 1,
+        "disconnected_total": 0,
+        "subscriptions": 2,
+        "waiting_bytes": 600,
+    }
+
+
 def test_revoked() -> None:
     """Subscriptions end when their reader's account is revoked; messages that wait are not shown any more."""
     broker = Broker()

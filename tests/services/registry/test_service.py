@@ -449,6 +449,31 @@ def test_slow_after_present(clock: Clock) -> None:
         done(watch.__anext__())
 
 
+def test_figures(clock: Clock) -> None:
+    """What is there, and what happened, is counted."""
+    registry = Registry(clock, Limits(backlog=1))
+    watch = registry.watch("micro")
+    registry.watch("micro").close()
+    done(registry.register("micro", replace(GREETER, nodes=(ONE, TWO)), 90))
+    done(registry.register("acme", GREETER, 30))
+    clock.advance(31)
+    done(registry.deregister("micro", GREETER))
+    done(registry.deregister("micro", replace(GREETER, nodes=(TWO,))))
+    found = {
+        figure.name.removeprefix("microd_registry_"): figure.samples[0][1] for figure in registry.figures()
+    }
+    assert found == {
+        "versions": 0,
+        "nodes": 0,
+        "memory_bytes": 0,
+        "changes_total": 5,
+        "expirations_total": 1,
+        "watchers": 0,
+        "watchers_cut_total": 1,
+    }
+    assert not watch.watched
+
+
 def test_revoked(registry: Registry) -> None:
     """A watch ends when its reader's account is revoked; others go on, those of the same id elsewhere too."""
     ann, namesake = Account("ann", "user", "micro"), Account("ann", "user", "acme")
