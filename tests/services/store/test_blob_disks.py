@@ -67,7 +67,7 @@ async def stop():
 def begin():
     if index.__class__ is SqliteStore: index.startService()
     blobs.startService()
-    Deferred.fromCoroutine(main()).addErrback(lambda failure: (say(failure.getTraceback()), reactor.stop()))
+    Deferred.fromCoroutine(main()).addErrback(lambda failure: (say(failure.getTraceback()), os._exit(1)))
 """
 SQLITE = "index, pool = SqliteStore(folder / 'index.db', reactor), Pool(reactor, 'blobs')\n"
 #: One thread, since strace counts the calls of each.
@@ -127,6 +127,7 @@ async def main():
     old = os.urandom(300_000)
     await put("old", old)
     await refused(put("large", bytes(4 << 20)))
+    await blobs.chores.ended()
     say("files", len([name for name in os.listdir(folder) if not name.startswith("index")]))
     say("old", await get("old") == old)
     say("failure", repr(blobs.failure))
