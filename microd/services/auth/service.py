@@ -67,6 +67,7 @@ class Auth(OrderedService):
         self._remembered = Remembered()
         self._generations: dict[tuple[str, str], int] = {}
         self._changes = 0
+        self._told: list[Callable[[str, str], None]] = []
         self._turn = DeferredLock()
 
     async def _start(self) -> None:
@@ -144,6 +145,13 @@ class Auth(OrderedService):
             else:
                 await self._accounts.keep(replace(kept, sessions=()), generation)
             self._void(namespace, id, generation)
+
+    def on_revoked(self, tell: Callable[[str, str], None]) -> None:
+        """Have C{tell(namespace, id)} called whenever whatever was issued to an account has become void.
+
+        Calls which end soon need not care; those which go on for ever are ended by it. It must not raise.
+        """
+        self._told.append(tell)
 
     # -- accounts
 
@@ -311,6 +319,8 @@ class Auth(OrderedService):
         self._generations[namespace, id] = generation
         self._remembered.forget(namespace, id)
         self._changes += 1
+        for tell in self._told:
+            tell(namespace, id)
 
 
 @dataclass(frozen=True, slots=True)
