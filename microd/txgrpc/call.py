@@ -22,7 +22,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from microd.txgrpc import messages, replies
+from microd.txgrpc import messages, replies, tail
 from microd.txgrpc.driver import Running
 from microd.txgrpc.frames import NO_ERROR
 from microd.txgrpc.heads import RequestHead
@@ -47,7 +47,8 @@ class ServerCall(Stream):
         not, where the client takes gzip. Set it before the first reply.
     @ivar was_compressed: whether the request, of several the one last read, came compressed.
     @ivar expires: the deadline in the clock's seconds; only where there is one.
-    @ivar head: the request's headers, the same for all calls of the connection that came with the same ones.
+    @ivar head: the request's headers, the same for all calls of the connection that came with the same ones; where there is a
+        C{tail}, it is not among them.
     """
 
     __slots__ = (
@@ -101,6 +102,7 @@ class ServerCall(Stream):
             False
         )
         self._initial = self._trailing = EMPTY
+        self.tail = b""
 
     # What the handler sees.
 
@@ -112,7 +114,8 @@ class ServerCall(Stream):
     @property
     def metadata(self) -> Metadata:
         """What the client sent beside its messages."""
-        return self.head.metadata
+        metadata = self.head.metadata
+        return metadata.with_more(tail.pairs_of(self.tail)) if self.tail else metadata
 
     @property
     def authority(self) -> str:

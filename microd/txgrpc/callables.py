@@ -1,4 +1,7 @@
-"""A server's methods as a client calls them; L{microd.txgrpc.Channel} makes these."""
+"""A server's methods as a client calls them; L{microd.txgrpc.Channel} makes these.
+
+Who knows the ids of a call's trace gives them as C{tail} (see L{microd.txgrpc.tail}), or as the last three of C{metadata}.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from microd.txgrpc.clientcall import UnaryCall
 from microd.txgrpc.clientstream import ClientCall
 from microd.txgrpc.frames import PREFIX
 from microd.txgrpc.status import MetadataLike, RpcError, StatusCode
+from microd.txgrpc.tail import split
 
 if TYPE_CHECKING:
     from microd.txgrpc.channel import Channel
@@ -36,13 +40,17 @@ class _Method:
         self._deserialize = deserialize
         self._block = requests.block(channel.scheme, channel.authority, path)
 
-    def _head(self, metadata: MetadataLike | None, content_type: str | None, compress: bool) -> bytes:
+    def _head(
+        self, metadata: MetadataLike | None, content_type: str | None, compress: bool, tail: bytes
+    ) -> tuple[bytes, bytes]:
+        """The header block, and its tail."""
         if metadata is None and content_type is None and not compress:
-            return self._block
+            return self._block, tail
         channel = self._channel
-        return requests.block(
+        block = requests.block(
             channel.scheme, channel.authority, self._path, metadata, content_type, compress=compress
         )
+        return (block, tail) if tail or metadata is None else split(block)
 
     def _message(self, request: Any, compress: bool) -> bytes:
         return self._framed(request if self._serialize is None else self._serialize(request), compress)
@@ -69,10 +77,14 @@ class UnaryUnary(_Method):
         wait_for_ready: bool | None = None,
         compress: bool = False,
         content_type: str | None = None,
+        tail: bytes = b"",
     ) -> Deferred[Any]:
         """Call; the Deferred fires with the reply or fails with L{RpcError}, and cancels the call when cancelled."""
         plain = metadata is None and content_type is None and not compress
-        block = self._block if plain else self._head(metadata, content_type, compress)
+        if plain:
+            block = self._block
+        else:
+            block, tail = self._head(metadata, content_type, compress, tail)
         channel = self._channel
         serialize = self._serialize
         message = request if serialize is None else serialize(request)
@@ -87,6 +99,8 @@ class UnaryUnary(_Method):
         else:
             first = _prefix(0, size) + message
         call = UnaryCall(channel, block, first, True, self._deserialize)
+        if tail:
+            call.tail = tail
         reply = call.reply
         channel.submit(call, timeout, wait_for_ready)
         return reply
@@ -106,13 +120,15 @@ class UnaryStream(_Method):
         wait_for_ready: bool | None = None,
         compress: bool = False,
         content_type: str | None = None,
+        tail: bytes = b"",
     ) -> ClientCall:
         """Call; iterate over what is returned.
 
         @raise RpcError: the request is too large.
         """
-        block = self._head(metadata, content_type, compress)
+        block, tail = self._head(metadata, content_type, compress, tail)
         call = _streaming(self._channel, block, self._message(request, compress), True, self._deserialize)
+        call.tail = tail
         self._channel.submit(call, timeout, wait_for_ready)
         return call
 
@@ -131,10 +147,12 @@ class StreamUnary(_Method):
         wait_for_ready: bool | None = None,
         compress: bool = False,
         content_type: str | None = None,
+        tail: bytes = b"",
     ) -> Deferred[Any]:
         """Call with C{requests}; the Deferred fires with the reply or fails with L{RpcError}."""
-        block = self._head(metadata, content_type, compress)
+        block, tail = self._head(metadata, content_type, compress, tail)
         call = _streaming(self._channel, block, b"", False, self._deserialize, self._serialize, compress)
+        call.tail = tail
         self._channel.submit(call, timeout, wait_for_ready)
         return Deferred.fromCoroutine(_only_reply(call, requests))
 
@@ -153,10 +171,12 @@ class StreamStream(_Method):
         wait_for_ready: bool | None = None,
         compress: bool = False,
         content_type: str | None = None,
+        tail: bytes = b"",
     ) -> ClientCall:
         """Call with C{requests}, or write them to what is returned; iterate over it for the replies."""
-        block = self._head(metadata, content_type, compress)
+        block, tail = self._head(metadata, content_type, compress, tail)
         call = _streaming(self._channel, block, b"", False, self._deserialize, self._serialize, compress)
+        call.tail = tail
         self._channel.submit(call, timeout, wait_for_ready)
         if requests is not None:
             call.feed(_feed(call, requests))

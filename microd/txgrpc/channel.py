@@ -173,6 +173,8 @@ class Channel:
         block = call.block
         if left is not None:
             block += requests.timeout(left)
+        if call.tail:
+            block += call.tail
         connection.open(call, block, call.first, end=call.whole)
         call.has_opened()
 

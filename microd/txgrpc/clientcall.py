@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Outbound(Stream):
     """What unary and streaming calls have in common.
 
-    @ivar block: the request's headers, but for the timeout.
+    @ivar block: the request's headers, but for the timeout and the C{tail}.
     @ivar first: the messages known when the call is made; C{whole}: there are no others.
     @ivar expires: the deadline in the clock's seconds; only where there is one.
     """
@@ -192,6 +192,7 @@ class UnaryCall(Outbound):
         self.first = first
         self.whole = whole
         self.deserialize = deserialize
+        self.tail = b""
         self.reply: Deferred[Any] = Deferred(self._cancelled)
 
     def _cancelled(self, _: Deferred[Any]) -> None:

@@ -25,7 +25,7 @@ It is built in four layers, each the base class of the next::
 Rules of this file. It is the hot path of the whole: C{receive} walks the buffer once, with local names, and
 treats the two frames of a unary call in place; everything rare is a method. Header blocks which left the
 HPACK table alone are remembered as bytes, with the head that was made of them, and all are forgotten as soon
-as the table changes. Whatever a peer can do wrong raises C{ProtocolFault} (GOAWAY) or C{StreamFault}
+as the table changes. The ids of a trace, if they are a block's L{tail<microd.txgrpc.tail>}, are left out of it. Whatever a peer can do wrong raises C{ProtocolFault} (GOAWAY) or C{StreamFault}
 (RST_STREAM) inside and is answered in one place.
 """
 
@@ -59,6 +59,8 @@ from microd.txgrpc.headerblock import Field, HeaderDecoder, Oversize, encode_fie
 from microd.txgrpc.heads import RequestHead, ResponseHead, check_request_trailers
 from microd.txgrpc.limits import DEFAULT, Limits
 from microd.txgrpc.stream import CLOSED, REMOTE, Stream
+from microd.txgrpc.tail import SIZE as TAIL_SIZE
+from microd.txgrpc.tail import of as tail_of
 
 Accept = Callable[["Http2Connection", RequestHead], Stream]
 H = TypeVar("H", RequestHead, ResponseHead)
@@ -302,10 +304,32 @@ class Http2Connection(Control):
     def _head(self, block: bytes, kind: type[H]) -> H:
         head = kind(self._fields(block))
         if not self._decoder.changed and len(block) <= _MEMORABLE:
-            if len(self._memory) >= _MEMORY:
-                self._memory.clear()
-            self._memory[block] = head
+            self._remembered(block, head)
         return head
+
+    def _remembered(self, block: bytes, head: H) -> H:
+        if len(self._memory) >= _MEMORY:
+            self._memory.clear()
+        self._memory[block] = head
+        return head
+
+    def _tailed(self, block: bytes, ids: bytes) -> tuple[RequestHead, bytes]:
+        """Read a block that ends like one with a tail, for the first time.
+
+        It has one if what stands before is a block by itself: so it will be with any other tail as well, as long as the
+        table stays as it is. It need not be, for the same bytes may also be the end of a string in Huffman code.
+        """
+        fields = self._fields(block)
+        decoder = self._decoder
+        if not decoder.changed and len(block) - len(ids) <= _MEMORABLE:
+            try:
+                apart = decoder.decode(block[: -len(ids)])
+            except ProtocolFault:
+                pass
+            else:
+                if apart == fields[:-3]:
+                    return self._remembered(block[: -len(ids)], RequestHead(apart)), ids
+        return RequestHead(fields), b""
 
     def _take_request(self, stream_id: int, block: bytes, flags: int) -> None:
         """HEADERS that open a stream (server)."""
@@ -315,8 +339,15 @@ class Http2Connection(Control):
         if stream_id != last + 2 and (last or stream_id != 1):
             self._skip(last, stream_id)
         self.last_peer_id = stream_id
+        ids = b""
         try:
-            head: RequestHead = self._memory.get(block) or self._head(block, RequestHead)
+            if len(block) > TAIL_SIZE and block[-TAIL_SIZE] == 0 and (ids := tail_of(block)):
+                found = self._memory.get(block[:-TAIL_SIZE])
+                if found is None:
+                    found, ids = self._tailed(block, ids)
+            else:
+                found = self._memory.get(block) or self._head(block, RequestHead)
+            head: RequestHead = found
         except Oversize:
             self._oversize(stream_id, flags)
             return
@@ -329,6 +360,8 @@ class Http2Connection(Control):
             raise StreamFault(PROTOCOL_ERROR, "less data than content-length")
         stream = self._accept(self, head)
         stream.id = stream_id
+        if ids:
+            stream.tail = ids
         self.streams[stream_id] = stream
         if head.content_length >= 0:
             stream.expected = head.content_length

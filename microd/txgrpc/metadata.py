@@ -54,6 +54,12 @@ class Metadata:
             first = self._first = dict(reversed(self._pairs))
         return first.get(name, default)
 
+    def with_more(self, pairs: tuple[tuple[str, Value], ...]) -> Metadata:
+        """The same with more behind it; their names are in lower case."""
+        made = Metadata()
+        made._pairs = self._pairs + pairs
+        return made
+
     def get_all(self, name: str) -> list[Value]:
         """All values of C{name}, in their order."""
         return [value for key, value in self._pairs if key == name]

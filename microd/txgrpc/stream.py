@@ -33,6 +33,8 @@ class Stream:
     @cvar greedy: it takes each message as it comes, so that there is nothing unread; one that comes whole is then not
         accounted for, and need not be C{consumed} while C{unread} is 0.
     @cvar opaque: it takes compressed messages as they are, marked as L{microd.txgrpc.messages.Packed}.
+    @ivar tail: the ids of the call's trace, as L{microd.txgrpc.tail} has them; C{b""} where it has none, or they are among the
+        other headers.
     @ivar encoding: how messages marked as compressed are compressed; None: they must not be.
     """
 
@@ -52,6 +54,7 @@ class Stream:
         "recv_window",
         "send_window",
         "state",
+        "tail",
         "unread",
     )
 
@@ -62,6 +65,7 @@ class Stream:
     last_block: bytes | None
     partial: bytearray | None
     encoding: str | None
+    tail: bytes
 
     connection: Http2Connection
     send_window: int
@@ -76,6 +80,7 @@ class Stream:
         self.unread = self.held = self.debt = self.credit = self.need = 0
         self.expected = -1
         self.headed = False
+        self.tail = b""
 
     def join(self, connection: Http2Connection) -> None:
         """Belong to C{connection}, for a stream made before it was known which."""
