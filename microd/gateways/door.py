@@ -96,7 +96,7 @@ class DoorProtocol(ServerProtocol):
     def _relayed(self, head: RequestHead) -> Stream:
         door = self._door
         way = self._ways.get(head) or self._way(head)
-        _, namespace = door.gate.check(head.metadata, way.service, way.endpoint)
+        _, namespace = door.gate.check(head.metadata, way.service, way.endpoint, peer=self.peer)
         nodes = door.routes.nodes(namespace, way.service)
         if not nodes:
             raise no_route(way.service)

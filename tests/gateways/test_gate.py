@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from microd.gateways.gate import Gate
+from microd.gateways.gate import Gate, Neighbours
 from microd.kernel.caller import Account
 from microd.kernel.errors import Forbidden, MicroError, Unauthorized
 from microd.services.auth.model import Resource
@@ -119,14 +119,150 @@ def test_namespace(auth: Known, token: str, asked: str, found: str | type[MicroE
             Gate(auth).check(headers, "s", "E.M")
 
 
-def test_services_door(auth: Known) -> None:
-    """Where services come in, somebody anonymous may name a namespace, as Go services do; not all of them."""
+SERVICE = Account("greeter", "service", "foo", "greeter", ("service",))
+HERE, THERE = "10.0.0.1:4711", "10.0.0.2:4711"
+
+
+def come(gate: Gate, peer: str, namespace: str, token: str = "") -> str:
+    """Where a call goes."""
+    headers = {"micro-namespace": namespace}
+    if token:
+        headers["authorization"] = f"Bearer {token}"
+    return gate.check(headers, "s", "E.M", peer=peer)[1]
+
+
+@pytest.fixture
+def services(auth: Known) -> Gate:
+    """Where services come in; one of the namespace foo has shown its token at HERE."""
+    auth.tokens["service-token"] = SERVICE
     gate = Gate(auth, services_door=True)
-    assert gate.check({"micro-namespace": "foo"}, "s", "E.M") == (None, "foo")
+    assert come(gate, HERE, "foo", "service-token") == "foo"
+    return gate
+
+
+def test_neighbour(services: Gate) -> None:
+    """Where services come in, calls without a token go to the namespace of a service on the same host, as Go services'."""
+    assert services.check({"micro-namespace": "foo"}, "s", "E.M", peer="10.0.0.1:9") == (None, "foo")
+
+
+@pytest.mark.parametrize(
+    ("peer", "namespace"), [(THERE, "foo"), (HERE, "bar"), (HERE, "*"), ("", "foo"), ("unix", "foo")]
+)
+def test_no_neighbour(services: Gate, peer: str, namespace: str) -> None:
+    """They do not from other hosts, nor to other namespaces, let alone to all of them."""
+    with pytest.raises(Unauthorized, match="an account is required"):
+        come(services, peer, namespace)
+
+
+def test_neighbour_at_another_door(auth: Known) -> None:
+    """Where clients come in, a namespace is not believed of anybody without a token."""
+    gate = Gate(auth)
+    auth.tokens["service-token"] = SERVICE
+    come(gate, HERE, "foo", "service-token")
     with pytest.raises(Unauthorized):
-        gate.check({"micro-namespace": "*"}, "s", "E.M")
+        come(gate, HERE, "foo")
+
+
+def test_neighbour_with_a_token(services: Gate) -> None:
+    """Who shows a token of another namespace is not believed, wherever they are."""
     with pytest.raises(Forbidden):
-        gate.check({"authorization": "Bearer user-token", "micro-namespace": "foo"}, "s", "E.M")
+        come(services, HERE, "foo", "user-token")
+
+
+def test_people_are_no_neighbours(auth: Known) -> None:
+    """A person's token makes no host a namespace's."""
+    gate = Gate(auth, services_door=True)
+    come(gate, HERE, "foo", "foo-token")
+    with pytest.raises(Unauthorized):
+        come(gate, HERE, "foo")
+
+
+def test_neighbour_has_gone(services: Gate, auth: Known) -> None:
+    """A host is a namespace's as long as a token that was shown from there is good."""
+    auth.tokens["other-token"] = SERVICE
+    come(services, HERE, "foo", "other-token")
+    del auth.tokens["other-token"]
+    assert come(services, HERE, "foo") == "foo"
+    del auth.tokens["service-token"]
+    with pytest.raises(Unauthorized):
+        come(services, HERE, "foo")
+    auth.tokens["service-token"] = SERVICE
+    with pytest.raises(Unauthorized):
+        come(services, HERE, "foo")
+
+
+def test_neighbours_are_bounded(services: Gate, auth: Known) -> None:
+    """Hosts from which tokens were shown are not remembered without end."""
+    for number in range(Neighbours.most):
+        come(services, f"192.0.2.1{number}:1", "foo", "service-token")
+    with pytest.raises(Unauthorized):
+        come(services, HERE, "foo")
+
+
+def test_neighbour_at_a_socket(auth: Known) -> None:
+    """Who comes by a socket in the file system is on the host of others who do."""
+    auth.tokens["service-token"] = SERVICE
+    gate = Gate(auth, services_door=True)
+    come(gate, "unix", "foo", "service-token")
+    assert come(gate, "unix", "foo") == "foo"
+
+
+class Steady(Known):
+    """An auth whose word lasts until something changes."""
+
+    changes = 0
+
+    def lasting(self, token: str | None) -> Callable[[], bool]:
+        """Until something changes."""
+        changes = self.changes
+        return lambda: self.changes == changes
+
+
+def test_remembered() -> None:
+    """Who was let in is let in again without auth being asked, until what it said holds no more."""
+    auth = Steady()
+    gate = Gate(auth)
+    headers = {"authorization": "Bearer foo-token", "micro-namespace": "foo"}
+    for _ in range(3):
+        assert gate.check(headers, "s", "E.M") == (FOO, "foo")
+    assert len(auth.asked) == 1
+    auth.changes += 1
+    auth.refusal = Forbidden("no")
+    for _ in range(2):
+        with pytest.raises(Forbidden):
+            gate.check(headers, "s", "E.M")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ({}, "s", "E.M", False),
+        ({"authorization": "Bearer root-token"}, "s", "E.M", False),
+        ({"authorization": "Bearer foo-token", "micro-namespace": "micro"}, "s", "E.M", False),
+        ({"authorization": "Bearer foo-token"}, "t", "E.M", False),
+        ({"authorization": "Bearer foo-token"}, "s", "E.N", False),
+        ({"authorization": "Bearer foo-token"}, "s", "E.M", True),
+    ],
+)
+def test_not_taken_for_another(other: tuple[dict[str, str], str, str, bool]) -> None:
+    """A call of another token, namespace, service or endpoint is another call."""
+    auth = Steady()
+    gate = Gate(auth)
+    gate.check({"authorization": "Bearer foo-token"}, "s", "E.M")
+    headers, service, endpoint, core = other
+    gate.check(headers, service, endpoint, core=core)
+    assert len(auth.asked) == 2
+
+
+def test_memory_is_bounded() -> None:
+    """What strangers ask for fills no memory."""
+    auth = Steady()
+    gate = Gate(auth)
+    for number in range(10_000):
+        gate.check({}, f"s{number}", "E.M")
+        gate.check({"authorization": "Bearer " + "x" * 3000}, f"s{number}", "E.M")
+    assert len(gate._admissions) <= Gate.most
+    assert all(len(str(call)) < Gate.longest for call in gate._admissions)
 
 
 def test_core(auth: Known) -> None:

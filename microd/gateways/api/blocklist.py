@@ -97,11 +97,13 @@ class Guard:
     def __init__(self, auth: Inspector, listed: set[tuple[str, str]]) -> None:
         self._auth = auth
         self._listed = listed
+        self._changes = 0
         self.look(False)
 
     def look(self, there: bool) -> None:
         """Look at the list from now on, or do not."""
         self.inspect_cached = self._checked if there else self._auth.inspect_cached
+        self._changes += 1
 
     def _checked(self, token: str) -> Account | None:
         account = self._auth.inspect_cached(token)
@@ -114,8 +116,9 @@ class Guard:
         self._auth.authorize(account, namespace, resource)
 
     def lasting(self, token: str | None) -> Callable[[], bool]:
-        """How long that holds."""
-        return self._auth.lasting(token)
+        """How long that holds: until the list changes, too."""
+        lasts, changes = self._auth.lasting(token), self._changes
+        return lambda: self._changes == changes and lasts()
 
 
 def _key(namespace: str, id: str) -> str:

@@ -6,7 +6,6 @@ import os
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import inf
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from twisted.internet.defer import DeferredLock
@@ -95,7 +94,9 @@ class Auth(OrderedService):
     def lasting(self, token: str | None) -> Callable[[], bool]:
         """How long what was just answered about this token holds: until it ends, or any account's tokens are void."""
         changes, seconds = self._changes, self._clock.seconds
-        end = inf if token is None else self._remembered.end(token)
+        if token is None:
+            return lambda: self._changes == changes
+        end = self._remembered.end(token)
         return lambda: self._changes == changes and seconds() < end
 
     async def inspect(self, token: str) -> Account:

@@ -203,6 +203,12 @@ class House:
 
 
 @pytest.fixture
+def http_client() -> type[Client]:
+    """Connects to whatever has a gateway and a clock."""
+    return Client
+
+
+@pytest.fixture
 def make() -> type[House]:
     """Makes gateways."""
     return House
