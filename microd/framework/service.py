@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from microd.framework import naming
 from microd.framework.client import Client
 from microd.framework.endpoints import Endpoints, Published
+from microd.framework.model import Index, Model
+from microd.framework.model.ofservice import ServiceRecords
 from microd.framework.threadclient import ThreadClient
 from microd.framework.workers import Workers
 
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 Hook = Callable[[], Awaitable[None] | None]
 H = TypeVar("H", bound=Hook)
@@ -147,6 +150,29 @@ class Service:
         client = self.client
         assert self.workers is not None
         return ThreadClient(client, self.workers)
+
+    def model(
+        self,
+        kind: type[T],
+        *,
+        key: str = "id",
+        indexes: Sequence[Index] = (),
+        name: str = "",
+        version: str = "",
+    ) -> ServiceRecords[T]:
+        """Keep instances of a dataclass in the service's store, found by indexes; see L{Model}::
+
+            users = service.model(User, indexes=[Index("email", unique=True)])
+
+        It can be called before the service runs; the records are there while it does: C{await users.get(email=...)}, and
+        C{users.blocking.get(email=...)} in plain C{def} handlers.
+
+        @raise SchemaError: the class cannot be kept, or an index is of what has no order; the text names the field.
+        """
+        frame = sys._getframe(1)
+        names = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
+        model = Model(kind, key=key, indexes=indexes, name=name, version=version, names=names)
+        return ServiceRecords(model, self)
 
     def published(self) -> Published:
         """The endpoints in all their forms.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -11,16 +11,20 @@ from twisted.python.failure import Failure
 T = TypeVar("T")
 
 
+async def _coroutine(awaited: Awaitable[T]) -> T:
+    return await awaited
+
+
 class StillWaitingError(AssertionError):
     """The coroutine waits for something that has not happened."""
 
 
-def done(awaited: Coroutine[Any, Any, T] | Deferred[T]) -> T:
-    """What a coroutine or a Deferred returned, or the exception it ended with.
+def done(awaited: Awaitable[T]) -> T:
+    """What a coroutine, or something else that can be awaited, returned, or the exception it ended with.
 
     @raise StillWaitingError: it has not ended.
     """
-    deferred = awaited if isinstance(awaited, Deferred) else Deferred.fromCoroutine(awaited)
+    deferred = awaited if isinstance(awaited, Deferred) else Deferred.fromCoroutine(_coroutine(awaited))
     found: list[T | Failure] = []
 
     def keep(outcome: T | Failure) -> None:

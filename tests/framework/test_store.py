@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
 
 from microd.framework import BadRequest, NotFound, PreconditionFailed, Service, TooLarge
 from microd.framework.store import Check, Drop, Put, Record, Store
-from microd.testing.outcome import done
+from microd.testing.outcome import done as run
 from microd.testing.services import ServiceTester
-
-
-def run(waiting: Awaitable[Any]) -> Any:
-    """What an awaitable of ours comes to, at once."""
-
-    async def wait() -> Any:
-        return await waiting
-
-    return done(Deferred.fromCoroutine(wait()))
 
 
 @dataclass

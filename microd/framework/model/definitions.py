@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from secrets import token_hex
 from typing import Any
 
 import orjson
@@ -43,7 +44,7 @@ class Written:
 class Definition:
     """One index of the table.
 
-    @ivar place: what its entries are kept under; an index whose definition changes gets another.
+    @ivar place: what its entries are kept under, and nothing else ever was.
     @ivar ready: it has the entries of all records.
     """
 
@@ -69,11 +70,9 @@ class Definitions:
     """All of a table.
 
     @ivar version: the record's; 0: there is none yet.
-    @ivar places: how many places were given out.
     """
 
     version: int
-    places: int
     indexes: tuple[Definition, ...]
 
     def of(self, index: Index, layout: Layout[Any]) -> Definition | None:
@@ -105,13 +104,17 @@ class Definitions:
 
         @param anew: also those which are here, in another place.
         """
-        places, added = self.places, []
-        for index in layout.indexes.values():
-            if anew or self.of(index, layout) is None:
-                fields = tuple(_written(layout.fields[name]) for name in index.fields)
-                added.append(Definition(fields, index.unique, f"{index.name}.{places}", False))
-                places += 1
-        return Definitions(self.version, places, (*self.indexes, *added)) if added else self
+        added = [
+            Definition(
+                tuple(_written(layout.fields[name]) for name in index.fields),
+                index.unique,
+                f"{index.name}.{token_hex(4)}",
+                ready=False,
+            )
+            for index in layout.indexes.values()
+            if anew or self.of(index, layout) is None
+        ]
+        return Definitions(self.version, (*self.indexes, *added)) if added else self
 
     def built(self, places: Collection[str]) -> Definitions:
         """These, of which some are ready now."""
@@ -133,7 +136,7 @@ class Definitions:
             }
             for one in self.indexes
         ]
-        return orjson.dumps({"form": FORM, "places": self.places, "indexes": indexes})
+        return orjson.dumps({"form": FORM, "indexes": indexes})
 
 
 def definitions_of(record: Record | None) -> Definitions:
@@ -142,7 +145,7 @@ def definitions_of(record: Record | None) -> Definitions:
     @raise Internal: that is something else.
     """
     if record is None:
-        return Definitions(0, 0, ())
+        return Definitions(0, ())
     try:
         found = orjson.loads(record.value)
         form = found["form"]
@@ -155,7 +158,7 @@ def definitions_of(record: Record | None) -> Definitions:
             )
             for one in found["indexes"]
         )
-        kept = Definitions(record.version, int(found["places"]), indexes)
+        kept = Definitions(record.version, indexes)
     except (ValueError, KeyError, TypeError) as problem:
         raise Internal(
             f"the record {KEY} of a model's table cannot be read: {problem}", "micro.client"

@@ -160,6 +160,10 @@ class Layout(Generic[T]):
         self.carry(record, kept.version)
         return record
 
+    def renewed(self, kept: Record) -> bytes:
+        """What would be kept of a record by now: all that its class has, and nothing else."""
+        return self._dump(self._parse(kept.value))
+
     def carry(self, record: T, version: int) -> None:
         """Have a record carry the version that it is of, where it has a place for one."""
         with suppress(AttributeError):  # of a class with slots

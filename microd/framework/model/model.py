@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar, overload
 
 from microd.framework.model.asking import Asking
@@ -41,6 +41,7 @@ class Model(Generic[T]):
     @param version: a field C{int = 0} of the class that holds the version of what was read. Without it instances carry
         theirs out of sight, which will do where they are changed in place; but C{dataclasses.replace} loses it, and a class
         with slots has no place for it.
+    @param names: what annotations may name besides the globals of the class's module; where C{None}, what the caller sees.
     @raise SchemaError: the class cannot be kept, or an index is of what has no order; the text names the field.
     """
 
@@ -52,9 +53,11 @@ class Model(Generic[T]):
         indexes: Sequence[Index] = (),
         name: str = "",
         version: str = "",
+        names: Mapping[str, object] | None = None,
     ) -> None:
-        frame = sys._getframe(1)
-        names = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
+        if names is None:
+            frame = sys._getframe(1)
+            names = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
         self.layout = Layout(kind, key, indexes, name, version, names)
 
     @overload

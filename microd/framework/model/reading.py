@@ -248,7 +248,7 @@ class Reading(Generic[T]):
             if not lost(problem):
                 raise
             return None
-        return Definitions(versions[0], wanted.places, wanted.indexes)
+        return Definitions(versions[0], wanted.indexes)
 
     def unchanged(self, definitions: Definitions) -> Check:
         """The condition of all writes."""

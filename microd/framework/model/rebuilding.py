@@ -108,7 +108,7 @@ class Rebuilding(Writing[T]):
         for kept in records:
             record = self.layout.record_of(kept)
             id = self.layout.id_of(record)
-            document, _ = self.layout.document(record)
+            document = self.layout.renewed(kept)
             changed = document != kept.value
             acts.append(Put(kept.key, document, kept.version) if changed else Check(kept.key, kept.version))
             for key, index in self.entries(definitions, record).items():

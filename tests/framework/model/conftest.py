@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Any
-
 import pytest
-from twisted.internet.defer import Deferred
 
 from microd.framework import Service
 from microd.framework.store import Store
-from microd.testing.outcome import done
 from microd.testing.services import ServiceTester
-
-
-def run(waiting: Awaitable[Any]) -> Any:
-    """What an awaitable comes to, at once."""
-
-    async def wait() -> Any:
-        return await waiting
-
-    return done(Deferred.fromCoroutine(wait()))
 
 
 @pytest.fixture
@@ -31,5 +17,5 @@ def tester() -> ServiceTester:
 
 @pytest.fixture
 def store(tester: ServiceTester) -> Store:
-    """Its client's store."""
+    """A client's store there."""
     return tester.client.store

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
 
 from microd.framework.model import Index, Model, above, at_least, at_most, below, between, starting
 from microd.framework.store import Store
 from microd.kernel.errors import BadRequest, Conflict, NotFound
-from microd.testing.outcome import done
+from microd.testing.outcome import done as run
 from microd.testing.services import ServiceTester
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -37,15 +36,6 @@ USERS = Model(
         Index("team", order_by="created", descending=True),
     ],
 )
-
-
-def run(waiting: Awaitable[Any]) -> Any:
-    """What an awaitable comes to, at once."""
-
-    async def wait() -> Any:
-        return await waiting
-
-    return done(Deferred.fromCoroutine(wait()))
 
 
 @pytest.fixture
@@ -402,7 +392,7 @@ def test_round_trips(users: Any, tester: ServiceTester) -> None:
     for number in range(200):
         run(users.create(User(f"u{number}", f"e{number}", team="red")))
 
-    def asked(waiting: Awaitable[Any]) -> int:
+    def asked(waiting: Coroutine[Any, Any, Any]) -> int:
         tester.daemon.calls.clear()
         run(waiting)
         return len(tester.daemon.calls)
