@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -69,6 +70,8 @@ def test_delete(user: User, daemon: Daemon) -> None:
     [
         (("create", "account"), "Missing argument: ID"),
         (("delete", "account"), "Missing argument: ID"),
+        (("update", "secret"), "Missing argument: ID"),
+        (("update", "secret", "x"), "Missing account secret"),
         (("create", "token"), "Missing account ID"),
         (("create", "token", "--id=x"), "Missing account secret"),
     ],
@@ -152,4 +155,90 @@ def test_rule_refused(user: User, daemon: Daemon) -> None:
     """What the server says no to is told as it says it, with exit code 1."""
     daemon.refuses("/auth.Rules/Delete", 400, "Rule not found")
     got = user.micro("auth", "delete", "rule", "x")
-    assert (got.code, got.err) == (1, "Rule not found\n")
+    assert (got.code, got.err) == (1, "Error: Rule not found\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "path", "told"),
+    [
+        ("create account x", "/auth.Auth/Generate", "Error creating account: No"),
+        ("list accounts", "/auth.Accounts/List", "Error listing accounts: No"),
+        ("list rules", "/auth.Rules/List", "Error listing rules: No"),
+        ("create rule x --resource=*:*:*", "/auth.Rules/Create", "Error: No"),
+        ("delete account x", "/auth.Accounts/Delete", "Error: No"),
+        ("update secret x --new_secret=y", "/auth.Accounts/ChangeSecret", "Error: No"),
+    ],
+)
+def test_refused(user: User, daemon: Daemon, words: str, path: str, told: str) -> None:
+    """What the server says no to begins as in the reference, with exit code 1."""
+    daemon.refuses(path, 400, "no")
+    got = user.micro("auth", *words.split())
+    assert (got.code, got.err) == (1, f"{told}\n")
+
+
+def test_update(user: User, daemon: Daemon) -> None:
+    """An account gets another secret; the old one is for those who must know it."""
+    daemon.answers("/auth.Accounts/ChangeSecret", pb.ChangeSecretResponse())
+    words = "update secret jane --old_secret=a --new_secret=b --namespace=foo"
+    assert user.micro("auth", *words.split()).out == "Account updated\n"
+    sent = pb.ChangeSecretRequest.FromString(daemon.calls[-1].body)
+    assert (sent.id, sent.old_secret, sent.new_secret, sent.options.namespace) == ("jane", "a", "b", "foo")
+
+
+JANE = pb.Account(id="jane", name="Jane", type="user", issuer="foo", scopes=["a", "b"], metadata={"k": "v"})
+
+
+def _jwt(claims: object) -> str:
+    return f"h.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.s"
+
+
+def test_inspect(user: User, daemon: Daemon) -> None:
+    """A token is shown with whose it is and when it ends."""
+    daemon.answers("/auth.Auth/Inspect", pb.InspectResponse(account=JANE))
+    token = _jwt({"exp": 60})
+    assert user.micro("auth", "inspect", token).out == (
+        "id: jane\nname: Jane\ntype: user\nissuer: foo\nscopes: a, b\nmetadata: k=v\n"
+        "expires: 1970-01-01T00:01:00Z\n"
+    )
+    assert pb.InspectRequest.FromString(daemon.calls[-1].body).token == token
+    assert user.micro("auth", "inspect", token, "--json").json == {
+        "id": "jane",
+        "name": "Jane",
+        "type": "user",
+        "issuer": "foo",
+        "scopes": ["a", "b"],
+        "metadata": {"k": "v"},
+        "expires": "1970-01-01T00:01:00Z",
+    }
+
+
+@pytest.mark.parametrize("token", [_jwt({}), _jwt([]), "a.b.c", "a..c", _jwt({"exp": 1e30})])
+def test_inspect_unreadable(user: User, daemon: Daemon, token: str) -> None:
+    """Where a token does not tell its end, none is shown."""
+    daemon.answers("/auth.Auth/Inspect", pb.InspectResponse(account=JANE))
+    assert user.micro("auth", "inspect", token).out.endswith("expires: n/a\n")
+
+
+def test_inspect_refused(user: User, daemon: Daemon) -> None:
+    """What is no token, or no longer, is said to be none."""
+    daemon.refuses("/auth.Auth/Inspect", 400, "invalid token provided")
+    got = user.micro("auth", "inspect", "x")
+    assert (got.code, got.err) == (1, "Invalid token provided\n")
+
+
+def test_inspect_nobody(user: User, daemon: Daemon) -> None:
+    """Without a token, and logged in as nobody, the command that helps is named."""
+    got = user.micro("auth", "inspect")
+    assert (got.code, got.err) == (2, "Not logged in. Run `micro login`.\n")
+
+
+@pytest.mark.parametrize(
+    "words", ["auth", "auth list rules", "auth create rule", "auth delete rule", "auth inspect"]
+)
+def test_help(user: User, words: str) -> None:
+    """Every command says what it does, and with which words."""
+    got = user.micro(*words.split(), "--help")
+    assert got.code == 0
+    assert got.out.startswith(f"micro {words} - ")
+    if words.endswith("delete rule"):
+        assert "micro auth create rule default --resource '*:*:*'" in " ".join(got.out.split())

@@ -113,3 +113,26 @@ def test_password_asked(user: User, daemon: Daemon, jane: None) -> None:
     assert got.err == "Passwords do not match. Please try again.\n"
     assert all(hidden for _, hidden in user.terminal.asked)
     assert pb.ChangeSecretRequest.FromString(daemon.asked(CHANGE)[0].body).new_secret == "new"
+
+
+def test_password_keeps_the_login(user: User, daemon: Daemon, jane: None) -> None:
+    """Who changes their own password stays logged in, though all tokens of before are void."""
+    fresh = pb.Token(access_token="new", refresh_token="r", created=1, expiry=2_000_000_000)
+    daemon.answers("/auth.Auth/Token", pb.TokenResponse(token=fresh))
+    user.micro("user", "set", "password", "--old-password=a", "--new-password=b", "--namespace=foo")
+    sent = pb.ChangeSecretRequest.FromString(daemon.asked(CHANGE)[0].body)
+    assert sent.options.namespace == "micro"
+    asked = pb.TokenRequest.FromString(daemon.asked("/auth.Auth/Token")[0].body)
+    assert (asked.id, asked.secret, asked.options.namespace) == ("jane-id", "b", "micro")
+    assert user.micro("user", "token").out == "new\n"
+
+
+def test_password_of_another(user: User, daemon: Daemon, jane: None) -> None:
+    """An admin who changes somebody else's stays who they are."""
+    user.micro(
+        "user", "set", "password", "--email=bob", "--old-password=a", "--new-password=b", "--namespace=foo"
+    )
+    sent = pb.ChangeSecretRequest.FromString(daemon.asked(CHANGE)[0].body)
+    assert (sent.id, sent.options.namespace) == ("bob", "foo")
+    assert daemon.asked("/auth.Auth/Token") == []
+    assert user.micro("user", "token").out == "hers\n"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from base64 import urlsafe_b64decode
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from microd.cli.failure import FAILED, MALFORMED, CommandFailed
+from microd.cli.failure import FAILED, MALFORMED, NOT_AUTHORIZED, REFUSED, CommandFailed
 from microd.cli.lazy import MicroGroup, pass_session
 from microd.cli.session import Session
 
@@ -40,7 +42,8 @@ def accounts(session: Session, namespace: str) -> None:
     from microd.wire.auth_pb2 import ListAccountsRequest, ListAccountsResponse, Options
 
     request = ListAccountsRequest(options=Options(namespace=namespace or session.namespace))
-    answer = session.remote.unary("/auth.Accounts/List", request, ListAccountsResponse)
+    with _refusal("Error listing accounts"):
+        answer = session.remote.unary("/auth.Accounts/List", request, ListAccountsResponse)
     found = sorted(answer.accounts, key=lambda account: account.id)
     session.answer([_account(each) for each in found], lambda: "\n".join(_rows(found)))
 
@@ -87,7 +90,8 @@ def create_account(
         scopes=[scope for given in scopes for scope in given.split(",") if scope],
         options=Options(namespace=namespace or session.namespace),
     )
-    made = _account(session.remote.unary("/auth.Auth/Generate", request, GenerateResponse).account)
+    with _refusal("Error creating account"):
+        made = _account(session.remote.unary("/auth.Auth/Generate", request, GenerateResponse).account)
     session.answer(made, lambda: f"Account created: {_compact(made)}")
 
 
@@ -135,7 +139,8 @@ def create_rule(
         priority=priority,
     )
     request = CreateRequest(rule=rule, options=Options(namespace=namespace or session.namespace))
-    session.remote.unary("/auth.Rules/Create", request, CreateResponse)
+    with _refusal("Error"):
+        session.remote.unary("/auth.Rules/Create", request, CreateResponse)
     session.answer(_rule(rule), lambda: "Rule created")
 
 
@@ -178,7 +183,9 @@ def delete_account(session: Session, id_: str, namespace: str) -> None:
 
     _require(id_)
     request = DeleteAccountRequest(id=id_, options=Options(namespace=namespace or session.namespace))
-    session.remote.unary("/auth.Accounts/Delete", request, DeleteAccountResponse)
+    with _refusal("Error"):
+        session.remote.unary("/auth.Accounts/Delete", request, DeleteAccountResponse)
+    session.answer({"id": id_}, str)
 
 
 @deletion.command("rule", short_help="Delete a rule")
@@ -197,8 +204,70 @@ def delete_rule(session: Session, ids: tuple[str, ...], namespace: str) -> None:
     if len(ids) != 1:
         raise CommandFailed("Expected one argument: ID")
     request = DeleteRequest(id=ids[0], options=Options(namespace=namespace or session.namespace))
-    session.remote.unary("/auth.Rules/Delete", request, DeleteResponse)
+    with _refusal("Error"):
+        session.remote.unary("/auth.Rules/Delete", request, DeleteResponse)
     session.answer({"id": ids[0]}, lambda: "Rule deleted")
+
+
+@auth.group("update", cls=MicroGroup, misses=MALFORMED, short_help="Change an account's secret")
+def updating() -> None:
+    """Change an account's secret."""
+
+
+@updating.command("secret", short_help="Change an account's secret")
+@click.argument("id_", metavar="ID", default="")
+@click.option(
+    "--old_secret",
+    "--old-secret",
+    "old",
+    default="",
+    metavar="SECRET",
+    help="The present one; admins need none.",
+)
+@click.option(
+    "--new_secret", "--new-secret", "new", default="", metavar="SECRET", help="Asked for if not given."
+)
+@_NAMESPACE
+@pass_session
+def update_secret(session: Session, id_: str, old: str, new: str, namespace: str) -> None:
+    """Give the account ID another secret; all tokens that it has are void at once."""
+    from microd.wire.auth_pb2 import ChangeSecretRequest, ChangeSecretResponse, Options
+
+    _require(id_)
+    new = new or session.terminal.ask("Enter a new password: ", hidden=True)
+    if not new:
+        raise CommandFailed("Missing account secret", remedy="Give it with --new_secret.")
+    request = ChangeSecretRequest(
+        id=id_, old_secret=old, new_secret=new, options=Options(namespace=namespace or session.namespace)
+    )
+    with _refusal("Error"):
+        session.remote.unary("/auth.Accounts/ChangeSecret", request, ChangeSecretResponse)
+    session.answer({"id": id_}, lambda: "Account updated")
+
+
+@auth.command("inspect", short_help="Show whose a token is, and how long it is good for")
+@click.argument("token", default="")
+@pass_session
+def inspect(session: Session, token: str) -> None:
+    """Show whose the access token TOKEN is, and how long it is good for; your own if none is given."""
+    token = token or session.credentials.token()
+    if not token:
+        raise CommandFailed("Not logged in", NOT_AUTHORIZED, remedy="Run `micro login`.")
+    found = _account(session.issuer.account(token, session.namespace))
+    del found["secret"]
+    found["expires"] = _end(token)
+    session.answer(found, lambda: "\n".join(_lines(found)))
+
+
+@contextmanager
+def _refusal(words: str) -> Iterator[None]:
+    """Begin what the server says no with as the reference does."""
+    try:
+        yield
+    except CommandFailed as failure:
+        if failure.code == REFUSED:
+            failure.sentence = f"{words}: {failure.sentence}"
+        raise
 
 
 def _require(id_: str) -> None:
@@ -227,6 +296,29 @@ def _token(token: Token) -> dict[str, Any]:
     }
 
 
+def _end(token: str) -> str:
+    """When a token ends, as it says itself; the server has looked at it."""
+    payload = token.split(".")[1]
+    try:
+        said = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return _moment(int(said["exp"]))
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return ""
+
+
+def _lines(found: Mapping[str, Any]) -> list[str]:
+    shown = {
+        "id": found["id"],
+        "name": found["name"],
+        "type": found["type"],
+        "issuer": found["issuer"],
+        "scopes": ", ".join(found["scopes"]) or "n/a",
+        "metadata": " ".join(f"{key}={value}" for key, value in found["metadata"].items()) or "n/a",
+        "expires": found["expires"] or "n/a",
+    }
+    return [f"{name}: {value}" for name, value in shown.items()]
+
+
 def _moment(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -243,7 +335,8 @@ def _kept_rules(session: Session, namespace: str) -> list[Rule]:
     from microd.wire.auth_pb2 import ListRequest, ListResponse, Options
 
     request = ListRequest(options=Options(namespace=namespace or session.namespace))
-    found = session.remote.unary("/auth.Rules/List", request, ListResponse).rules
+    with _refusal("Error listing rules"):
+        found = session.remote.unary("/auth.Rules/List", request, ListResponse).rules
     return sorted(found, key=lambda rule: (_resource(rule), rule.priority, rule.id), reverse=True)
 
 

@@ -8,6 +8,7 @@ from microd.cli.failure import FAILED, NOT_AUTHORIZED, CommandFailed
 from microd.cli.lazy import MicroGroup, pass_session
 from microd.cli.namespaces import Namespaces
 from microd.cli.session import Session
+from microd.cli.tokens import Holder
 
 
 @click.group(
@@ -163,15 +164,30 @@ def password(session: Session, name: str, old: str, new: str) -> None:
     """Change a password; what is not given is asked for."""
     from microd.wire.auth_pb2 import ChangeSecretRequest, ChangeSecretResponse, Options
 
+    own = session.credentials.holder()
     name = name or session.login.user
     if not name:
         raise CommandFailed("Not logged in", NOT_AUTHORIZED, remedy="Run `micro login`.")
+    mine = own is not None and name == own.account
+    namespace = own.namespace if own is not None and mine else session.namespace
     old = old or session.terminal.ask("Enter current password: ", hidden=True)
     new = new or _new_password(session)
     request = ChangeSecretRequest(
-        id=name, old_secret=old, new_secret=new, options=Options(namespace=session.namespace)
+        id=name, old_secret=old, new_secret=new, options=Options(namespace=namespace)
     )
     session.remote.unary("/auth.Accounts/ChangeSecret", request, ChangeSecretResponse)
+    if own is not None and mine:
+        _stay(session, own, new)
+
+
+def _stay(session: Session, holder: Holder, secret: str) -> None:
+    """Stay logged in: all tokens of before the change are void."""
+    try:
+        token = session.issuer.by_secret(holder.account, secret, holder.namespace)
+    except CommandFailed:
+        session.tokens.forget(holder)
+    else:
+        session.tokens.save(holder, token)
 
 
 def _new_password(session: Session) -> str:
