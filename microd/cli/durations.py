@@ -19,3 +19,23 @@ def seconds_from(text: str) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"{text!r} is not a duration such as 500ms, 5s or 1h30m")
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def go_duration(nanoseconds: int) -> str:
+    """So many nanoseconds as Go prints them: C{1h2m3.5s}, C{1.25ms}, C{0s}."""
+    if nanoseconds <= 0:
+        return "0s"
+    for unit, length in (("ns", 1), ("µs", 10**3), ("ms", 10**6)):
+        if nanoseconds < length * 1000:
+            return f"{_decimal(nanoseconds, length)}{unit}"
+    minutes, rest = divmod(nanoseconds, 60 * 10**9)
+    hours, minutes = divmod(minutes, 60)
+    made = f"{hours}h" if hours else ""
+    made += f"{minutes}m" if made or minutes else ""
+    return f"{made}{_decimal(rest, 10**9)}s"
+
+
+def _decimal(value: int, unit: int) -> str:
+    whole, part = divmod(value, unit)
+    digits = str(part).zfill(len(str(unit)) - 1).rstrip("0") if part else ""
+    return f"{whole}.{digits}" if digits else str(whole)

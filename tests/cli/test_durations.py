@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from microd.cli.durations import seconds_from
+from microd.cli.durations import go_duration, seconds_from
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,20 @@ def test_refused(text: Any) -> None:
     """What is no duration is named."""
     with pytest.raises(ValueError, match="is not a duration"):
         seconds_from(text)
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "shown"),
+    [
+        (0, "0s"),
+        (999, "999ns"),
+        (1500, "1.5µs"),
+        (1_234_567, "1.234567ms"),
+        (2_000_000_000, "2s"),
+        (62_500_000_000, "1m2.5s"),
+        (3_600_000_000_000, "1h0m0s"),
+    ],
+)
+def test_as_go_prints(nanoseconds: int, shown: str) -> None:
+    """Durations are printed as Go does."""
+    assert go_duration(nanoseconds) == shown

@@ -8,6 +8,7 @@ import click
 
 from microd.cli.failure import REFUSED, CommandFailed
 from microd.cli.lazy import MicroCommand
+from microd.cli.moments import moment
 from microd.cli.running import LATEST, Line, Runtime
 from microd.cli.session import Session
 
@@ -43,7 +44,7 @@ def logs(
         version or ref or LATEST,
         count=lines,
         follow=follow,
-        since=_moment(since, session.now()) if since else 0,
+        since=moment(since, session.now()) if since else 0,
     )
     try:
         for line in found:
@@ -59,22 +60,3 @@ def logs(
 
 def _written(line: Line) -> str:
     return json.dumps({"Message": line.message, "Metadata": dict(line.metadata)}, ensure_ascii=False)
-
-
-def _moment(text: str, now: float) -> int:
-    """Unix seconds of a moment, or of so long ago."""
-    from datetime import UTC, datetime
-
-    from microd.cli.durations import seconds_from
-
-    try:
-        return int(now - seconds_from(text))
-    except ValueError:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise CommandFailed(
-            f"--since wants a duration or a moment, such as 10m or 2025-01-31T12:00:00Z, not {text}"
-        ) from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
