@@ -29,10 +29,17 @@ A service is a module with typed functions::
         page = service.blocking.call("pages", "Pages.Get", request, Html)
         ...
 
+    users = service.model(User, indexes=[Index("email", unique=True), Index("team", order_by="created")])
+
+    @service.endpoint
+    async def join(request: User) -> None:
+        await users.create(request)                     # with its index entries, or not at all
+
     if __name__ == "__main__":
         service.run()
 
-What dataclasses mean on the wire is in L{microd.framework.schema.shapes}, what functions may be in
+What dataclasses mean on the wire is in L{microd.framework.schema.shapes}, what can be kept and found in
+L{microd.framework.model.model} and L{microd.framework.model.records}, what functions may be in
 L{microd.framework.handlers}, who a service is when it is run by hand in L{microd.framework.identity}.
 C{service.proto()} is the contract for other languages. Tests use L{microd.testing.services.ServiceTester}; scripts use
 L{BlockingClient}.
@@ -49,9 +56,20 @@ if TYPE_CHECKING:
     from microd.framework.blocking import BlockingClient
     from microd.framework.client import Client
     from microd.framework.context import Call, current_call
+    from microd.framework.model import (
+        Index,
+        Model,
+        Page,
+        above,
+        at_least,
+        at_most,
+        below,
+        between,
+        starting,
+    )
     from microd.framework.schema.shapes import SchemaError, float32, int32, int64, uint32, uint64
     from microd.framework.service import Service
-    from microd.framework.store import Record
+    from microd.framework.store import Check, Drop, Put, Record
     from microd.kernel.caller import Account
     from microd.kernel.errors import (
         BadGateway,
@@ -76,14 +94,20 @@ __all__ = [
     "BadRequest",
     "BlockingClient",
     "Call",
+    "Check",
     "Client",
     "Conflict",
+    "Drop",
     "Forbidden",
     "GatewayTimeout",
+    "Index",
     "Internal",
     "MicroError",
+    "Model",
     "NotFound",
+    "Page",
     "PreconditionFailed",
+    "Put",
     "Record",
     "SchemaError",
     "Service",
@@ -92,10 +116,16 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "Unimplemented",
+    "above",
+    "at_least",
+    "at_most",
+    "below",
+    "between",
     "current_call",
     "float32",
     "int32",
     "int64",
+    "starting",
     "uint32",
     "uint64",
 ]
@@ -105,7 +135,11 @@ _PLACES = {
     "BlockingClient": "microd.framework.blocking",
     "Call": "microd.framework.context",
     "Client": "microd.framework.client",
-    "Record": "microd.framework.store",
+    **dict.fromkeys(("Check", "Drop", "Put", "Record"), "microd.framework.store"),
+    **dict.fromkeys(
+        ("Index", "Model", "Page", "above", "at_least", "at_most", "below", "between", "starting"),
+        "microd.framework.model",
+    ),
     "SchemaError": "microd.framework.schema.shapes",
     "Service": "microd.framework.service",
     "current_call": "microd.framework.context",

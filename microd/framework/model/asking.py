@@ -26,7 +26,7 @@ class Asking(Rebuilding[T], Generic[T]):
     ) -> Steps[Page[T]]:
         """A page of the records that satisfy all conditions."""
         if not 1 <= limit <= MOST:
-            raise BadRequest(f"a page has from 1 to {MOST} records, not {limit}", "micro.client")
+            raise BadRequest(f"a page has from 1 to {MOST} records, not {limit}")
         return (yield from self.page(plan(self.layout, conditions, order, descending), limit, after))
 
     def got(self, conditions: Conditions) -> Steps[T]:
@@ -35,9 +35,9 @@ class Asking(Rebuilding[T], Generic[T]):
         name = self.layout.name
         said = ", ".join(f"{field} {str(value)[:200]!r}" for field, value in conditions.items())
         if not found.items:
-            raise NotFound(f"no {name} with {said}", "micro.client")
+            raise NotFound(f"no {name} with {said}")
         if found.next:
-            raise Conflict(f"there is more than one {name} with {said}", "micro.client")
+            raise Conflict(f"there is more than one {name} with {said}")
         return found.items[0]
 
     def counted(self, conditions: Conditions) -> Steps[int]:

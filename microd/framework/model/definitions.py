@@ -89,8 +89,7 @@ class Definitions:
         if found is None or not self.is_readable(index, layout):
             raise PreconditionFailed(
                 f"{layout.name}: the index {index.name} has not been built over the records that were there before it; "
-                f"call reindex()",
-                "micro.client",
+                f"call reindex()"
             )
         return found
 
@@ -160,13 +159,10 @@ def definitions_of(record: Record | None) -> Definitions:
         )
         kept = Definitions(record.version, indexes)
     except (ValueError, KeyError, TypeError) as problem:
-        raise Internal(
-            f"the record {KEY} of a model's table cannot be read: {problem}", "micro.client"
-        ) from None
+        raise Internal(f"the record {KEY} of a model's table cannot be read: {problem}") from None
     if form != FORM:
         raise PreconditionFailed(
-            f"a model's table is of form {form}, and this release knows {FORM}: use a newer one",
-            "micro.client",
+            f"a model's table is of form {form}, and this release knows {FORM}: use a newer one"
         )
     return kept
 

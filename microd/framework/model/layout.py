@@ -147,16 +147,14 @@ class Layout(Generic[T]):
             document = self._dump(record)
             return document, self._parse(document)
         except (FieldError, Undecodable) as fault:
-            raise BadRequest(f"{self.name}: {fault}", "micro.client") from None
+            raise BadRequest(f"{self.name}: {fault}") from None
 
     def record_of(self, kept: Record) -> T:
         """What was kept, with its version."""
         try:
             record = self._parse(kept.value)
         except (FieldError, Undecodable) as fault:
-            raise Internal(
-                f"what is kept under {kept.key} is no {self.name}: {fault}", "micro.client"
-            ) from None
+            raise Internal(f"what is kept under {kept.key} is no {self.name}: {fault}") from None
         self.carry(record, kept.version)
         return record
 
@@ -176,7 +174,7 @@ class Layout(Generic[T]):
     def id_of(self, record: T) -> str:
         """A record's id as text."""
         if not isinstance(record, self.kind):
-            raise BadRequest(f"{self.name}: this is a {type(record).__name__}", "micro.client")
+            raise BadRequest(f"{self.name}: this is a {type(record).__name__}")
         return self.id(getattr(record, self.key.name))
 
     def id(self, value: object) -> str:
@@ -186,11 +184,9 @@ class Layout(Generic[T]):
         """
         found = self.value(self.key.name, value)[1:]
         if not found or value is None:
-            raise BadRequest(f"{self.name}: the {self.key.name} is missing", "micro.client")
+            raise BadRequest(f"{self.name}: the {self.key.name} is missing")
         if len(found.encode()) > LONGEST_ID:
-            raise BadRequest(
-                f"{self.name}: the {self.key.name} is longer than {LONGEST_ID} bytes", "micro.client"
-            )
+            raise BadRequest(f"{self.name}: the {self.key.name} is longer than {LONGEST_ID} bytes")
         return found
 
     def value(self, field: str, value: object) -> str:
@@ -201,7 +197,7 @@ class Layout(Generic[T]):
         try:
             return self.fields[field].component(value)
         except FieldError as fault:
-            raise BadRequest(f"{self.name}: {fault}", "micro.client") from None
+            raise BadRequest(f"{self.name}: {fault}") from None
 
     def components(self, record: T, fields: Sequence[str]) -> tuple[str, ...]:
         """Some of a record's values as components."""

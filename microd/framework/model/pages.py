@@ -60,7 +60,7 @@ def position_of(layout: Layout[Any], plan: Plan, cursor: str) -> Position:
         or position[-1] == NONE
         or tuple(position[: len(plan.equal)]) != plan.equal
     ):
-        raise BadRequest(f"{layout.name}: the cursor is not one of this question's", "micro.client")
+        raise BadRequest(f"{layout.name}: the cursor is not one of this question's")
     return tuple(position)
 
 

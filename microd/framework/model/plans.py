@@ -111,7 +111,7 @@ def _known(layout: Layout[Any], name: str) -> Field:
 
 
 def _refused(layout: Layout[Any], reason: str) -> BadRequest:
-    return BadRequest(f"{layout.name}: {reason}", "micro.client")
+    return BadRequest(f"{layout.name}: {reason}")
 
 
 def _and(fields: Sequence[Field]) -> str:

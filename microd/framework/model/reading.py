@@ -67,7 +67,7 @@ class Reading(Generic[T]):
 
     def missing(self, id: object) -> NotFound:
         """What is said of an id that nobody has."""
-        return NotFound(f"no {self.layout.name} {str(id)[:200]}", "micro.client")
+        return NotFound(f"no {self.layout.name} {str(id)[:200]}")
 
     def kept(self, wanted: Sequence[str]) -> Steps[dict[str, Record]]:
         """What is under some keys, by key; as many questions as the answers need."""
@@ -96,7 +96,7 @@ class Reading(Generic[T]):
                 return (yield from self._chosen(definitions, plan, limit, cursor))
             except _Changed:
                 self.definitions = None
-        raise Conflict(f"{self.layout.name}: its indexes change all the time", "micro.client")
+        raise Conflict(f"{self.layout.name}: its indexes change all the time")
 
     def _chosen(
         self, definitions: Definitions, plan: Plan, limit: int, cursor: Position | None
@@ -133,8 +133,7 @@ class Reading(Generic[T]):
             if answer.next:
                 raise TooLarge(
                     f"{self.layout.name}: more than {LONGEST_RUN} records begin alike in a field of "
-                    f"{'+'.join(plan.fields)}, so they cannot be ordered by it",
-                    "micro.client",
+                    f"{'+'.join(plan.fields)}, so they cannot be ordered by it"
                 )
             found += answer.records
         return found, False
@@ -172,7 +171,7 @@ class Reading(Generic[T]):
                 self.definitions = None
             else:
                 return number
-        raise Conflict(f"{self.layout.name}: its indexes change all the time", "micro.client")
+        raise Conflict(f"{self.layout.name}: its indexes change all the time")
 
     def _count_keys(self, plan: Plan, span: Keys) -> Steps[int]:
         number, after, ended = 0, span.after, False
@@ -224,7 +223,7 @@ class Reading(Generic[T]):
             found = yield from self._completed(kept)
             if found is not None:
                 self.definitions = found
-        raise Conflict(f"{self.layout.name}: its indexes change all the time", "micro.client")
+        raise Conflict(f"{self.layout.name}: its indexes change all the time")
 
     def _completed(self, found: Definitions) -> Steps[Definitions | None]:
         """The same, with the indexes that this release declares; C{None} where somebody else was quicker."""

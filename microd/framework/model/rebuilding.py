@@ -58,7 +58,7 @@ class Rebuilding(Writing[T]):
             self.definitions = found
             if found is not None:
                 return found
-        raise Conflict(f"{self.layout.name}: its indexes change all the time", "micro.client")
+        raise Conflict(f"{self.layout.name}: its indexes change all the time")
 
     def _fill_all(self, places: Collection[str]) -> Steps[int]:
         number, after = 0, ""
@@ -96,7 +96,7 @@ class Rebuilding(Writing[T]):
                 return
             found = yield from self.kept([record.key for record in left])
             left = list(found.values())
-        raise Conflict(f"{self.layout.name}: {left[0].key} is changed by others all the time", "micro.client")
+        raise Conflict(f"{self.layout.name}: {left[0].key} is changed by others all the time")
 
     def _entering(
         self, definitions: Definitions, places: Collection[str], records: Sequence[Record]
@@ -127,8 +127,7 @@ class Rebuilding(Writing[T]):
     def _both(self, index: str, one: str, other: str) -> Conflict:
         return Conflict(
             f"{self.layout.name}: {one} and {other} have the same value in the unique index {index}: change one of them, "
-            f"and call reindex() again",
-            "micro.client",
+            f"and call reindex() again"
         )
 
     def _sweep(self, places: Collection[str]) -> Steps[None]:

@@ -34,7 +34,7 @@ class Writing(Reading[T]):
             if (yield from self._put(record, id, None)):
                 return record
             if (yield from self._version(id)):
-                raise Conflict(f"there is a {self._called(record)} already", "micro.client")
+                raise Conflict(f"there is a {self._called(record)} already")
         raise self._busy(getattr(record, self.layout.key.name))
 
     def save(self, record: T) -> Steps[T]:
@@ -55,17 +55,14 @@ class Writing(Reading[T]):
         if not version:
             raise BadRequest(
                 f"{self.layout.name}: a record is updated that was read or written here before, and this one was not: "
-                f'use save(), change(), or a field for its version, Model(..., version="...")',
-                "micro.client",
+                f'use save(), change(), or a field for its version, Model(..., version="...")'
             )
         for _ in range(TRIES):
             kept = yield from self._kept(id)
             if kept is None:
                 raise self.missing(getattr(record, self.layout.key.name))
             if kept.version != version:
-                raise Conflict(
-                    f"the {self._called(record)} was changed by somebody else: read it again", "micro.client"
-                )
+                raise Conflict(f"the {self._called(record)} was changed by somebody else: read it again")
             if (yield from self._put(record, id, kept)):
                 return record
         raise self._busy(getattr(record, self.layout.key.name))
@@ -84,9 +81,7 @@ class Writing(Reading[T]):
             made = how(record)
             record = record if made is None else made
             if self.layout.id_of(record) != known:
-                raise BadRequest(
-                    f"{self.layout.name}: a change cannot change the {self.layout.key.name}", "micro.client"
-                )
+                raise BadRequest(f"{self.layout.name}: a change cannot change the {self.layout.key.name}")
             if (yield from self._put(record, known, kept)):
                 return record
         raise self._busy(id)
@@ -149,9 +144,7 @@ class Writing(Reading[T]):
         for key, record in found.items():
             if record.text != id:
                 index = new[key]
-                raise Conflict(
-                    f"{self.layout.name}: there is another one with this {_and(index)}", "micro.client"
-                )
+                raise Conflict(f"{self.layout.name}: there is another one with this {_and(index)}")
 
     def entries(self, definitions: Definitions, record: T) -> dict[str, Definition]:
         """The keys of all entries of a record.
@@ -175,8 +168,7 @@ class Writing(Reading[T]):
             else:
                 raise PreconditionFailed(
                     f"{self.layout.name}: another release has the index {index.name}, and this one cannot keep it, for its "
-                    f"{field.name} is another; call reindex() in the release which is to stay",
-                    "micro.client",
+                    f"{field.name} is another; call reindex() in the release which is to stay"
                 )
         return tuple(components)
 
@@ -194,8 +186,7 @@ class Writing(Reading[T]):
 
     def _busy(self, id: object) -> Conflict:
         return Conflict(
-            f"the {self.layout.name} {str(id)[:200]} is changed by others all the time: try again",
-            "micro.client",
+            f"the {self.layout.name} {str(id)[:200]} is changed by others all the time: try again"
         )
 
 
