@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet.endpoints import serverFromString
@@ -15,6 +15,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 
 from microd import __version__
 from microd.app.announce import Announcement, notify_systemd, sentence
+from microd.app.limits import broker_limits
 from microd.app.listing import CoreListing
 from microd.app.lock import FolderLock
 from microd.app.root import Root
@@ -39,7 +40,6 @@ from microd.services.auth import rpc as auth_rpc
 from microd.services.auth.backends.store import StoreVault
 from microd.services.auth.embedded import embedded_auth
 from microd.services.auth.service import Auth
-from microd.services.broker import model as broker_model
 from microd.services.broker import rpc as broker_rpc
 from microd.services.broker.service import Broker
 from microd.services.config import rpc as config_rpc
@@ -107,7 +107,7 @@ class _Assembly:
         self._store = SqliteStore(data / "store.db", reactor)
         self._blob_index = SqliteStore(data / "blobs" / "index.db", reactor)
         self._blobs = self._build_blobs()
-        self._broker = Broker(_broker_limits(settings))
+        self._broker = Broker(broker_limits(settings.broker))
         self._registry = Registry(reactor, announce=Announcer(self._broker))
         self._auth = self._build_auth()
         # A deleted account's endless calls end with it.
@@ -373,18 +373,6 @@ async def _at_once(_: float) -> None:
 def _chosen(settings: Settings, known: Sequence[str]) -> set[str]:
     """Those of C{known} which C{daemon.only} names; all of them where it names none."""
     return set(known) & set(settings.daemon.only) or set(known)
-
-
-def _broker_limits(settings: Settings) -> broker_model.Limits:
-    wanted = settings.broker
-    return broker_model.Limits(
-        message=wanted.max_message,
-        backlog=wanted.backlog,
-        backlog_size=wanted.backlog_size,
-        memory=wanted.memory,
-        subscriptions=wanted.max_subscriptions,
-        slow=cast(broker_model.Slow, wanted.slow),
-    )
 
 
 def _admin_secret(secret: str, file: str) -> str:

@@ -23,7 +23,9 @@ _HOP = frozenset(
 )
 _HOP_PREFIXES = (":", "grpc-", "sec-", "x-forwarded-", "access-control-", "if-", "cf-")
 #: Whatever opens a door. Defect 11.4 of the reference: subscribers there are given the publisher's token.
-_CREDENTIAL = re.compile(r"auth|cookie|token|secret|passw|credential|api-?key|session|signature|csrf")
+_CREDENTIAL = re.compile(
+    r"auth(?!ors?\b)|cookie|token|secret|passw|credential|api-?key|session|signature|csrf"
+)
 
 
 def require_topic(topic: str, limits: Limits) -> str:

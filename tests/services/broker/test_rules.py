@@ -13,17 +13,28 @@ LIMITS = Limits(message=1000, headers=2, header_size=100)
 
 def test_metadata_in_title_case() -> None:
     """Headers of the publisher's request join those of the message, in title case."""
-    got = rules.header_from(
-        {"Micro-Topic": "x"}, {"traceparent": "00-1", "micro-trace-id": "t", "x-shop": "7"}
-    )
-    assert got == {"Micro-Topic": "x", "Traceparent": "00-1", "Micro-Trace-Id": "t", "X-Shop": "7"}
+    metadata = {"traceparent": "00-1", "micro-trace-id": "t", "x-shop": "7", "x-author": "ann"}
+    assert rules.header_from({"Micro-Topic": "x"}, metadata) == {
+        "Micro-Topic": "x",
+        "Traceparent": "00-1",
+        "Micro-Trace-Id": "t",
+        "X-Shop": "7",
+        "X-Author": "ann",
+    }
 
 
 @pytest.mark.parametrize(
     "name",
     [
         *("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-auth-token"),
-        *("micro-token", "x-amz-security-token", "x-csrf-token", "client-secret", "x-session-id"),
+        *(
+            "micro-token",
+            "x-amz-security-token",
+            "x-csrf-token",
+            "client-secret",
+            "x-authorization",
+            "x-session-id",
+        ),
         *("micro-namespace", "micro-lease", "micro-hops", "micro-router", "micro-gateway", "remote"),
         *("user-agent", "content-type", "te", "timeout", "x-content-type", "grpc-timeout", "grpc-encoding"),
         *(":authority", "host", "x-forwarded-for", "forwarded", "trace-bin", "x" * 129),

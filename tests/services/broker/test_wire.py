@@ -9,16 +9,19 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from microd.gateways.core import core_methods
+from microd.gateways.door import Door
 from microd.gateways.gate import Gate
 from microd.kernel.caller import Account
 from microd.services.auth.model import Resource
 from microd.services.broker import rpc
 from microd.services.broker.model import Limits
 from microd.services.broker.service import Broker
+from microd.services.network.dialer import Dialer
+from microd.services.network.router import Router
+from microd.services.registry.service import Registry
 from microd.testing.outcome import done
-from microd.txgrpc import Channel, GrpcServer, RpcError, StatusCode
-from microd.txgrpc.memory import connect
+from microd.txgrpc import Channel, RpcError, StatusCode
+from microd.txgrpc.memory import MemoryEndpoint, connect
 from microd.wire import broker_pb2 as pb
 
 PUBLISH, SUBSCRIBE = "/broker.Broker/Publish", "/broker.Broker/Subscribe"
@@ -43,7 +46,11 @@ class Town:
     def __init__(self, limits: Limits | None = None) -> None:
         self.broker = Broker(limits)
         self.clock = Clock()
-        self.server = GrpcServer(core_methods(rpc.endpoints(self.broker), Gate(Anybody())), clock=self.clock)
+        nowhere: dict[str, MemoryEndpoint] = {}
+        dialer = Dialer(self.clock, nowhere.__getitem__)
+        routes = Router(Registry(self.clock), dialer)
+        core = rpc.endpoints(self.broker)
+        self.server = Door(core, Gate(Anybody()), routes, dialer, clock=self.clock)
         self.publisher = self.client()
 
     def client(self) -> Channel:
