@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -198,6 +198,15 @@ class Session:
         """Say on stderr how it goes, where a program would only be disturbed."""
         if not self.json:
             click.echo(text, err=True)
+
+    def answer_list(self, values: Iterable[Any]) -> None:
+        """Answer with a list in JSON, one value after the other: there may be many."""
+        begun = "["
+        for value in values:
+            lines = json.dumps(value, indent=2, ensure_ascii=False).replace("\n", "\n  ")
+            click.echo(f"{begun}\n  {lines}", nl=False)
+            begun = ","
+        click.echo("\n]" if begun == "," else "[]")
 
     def answer(self, value: Any, text: Callable[[], str]) -> None:
         """Answer in JSON or, with C{text}, in words; no words print nothing."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ import pytest
 from microd.cli.address import Address
 from microd.cli.main import run
 from microd.cli.session import Session
+from microd.kernel.caller import Account, Caller
+from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import MicroError
+from microd.testing.outcome import done
 from microd.txgrpc.status import RpcError, StatusCode
 from microd.wire import registry_pb2
 
@@ -44,11 +48,13 @@ def refusal(code: int, detail: str, id: str = "test") -> RpcError:
 class Daemon:
     """Answers calls by path; keeps what it was asked.
 
-    A handler is given the call, and returns a message, bytes, or (for a stream) an iterable of either.
+    A handler is given the call, and returns a message, bytes, or (for a stream) an iterable of either. A taker is given
+    the messages of a stream as they come.
     """
 
     def __init__(self) -> None:
         self.handlers: dict[str, Callable[[Call], Any]] = {}
+        self.takers: dict[str, Callable[[Iterable[bytes]], Any]] = {}
         self.calls: list[Call] = []
         self.connected: list[Address] = []
         self.up = True
@@ -87,6 +93,8 @@ class Daemon:
 
     def stream_unary(self, path: str) -> Callable[..., bytes]:
         def call(bodies: Iterable[bytes], **options: Any) -> bytes:
+            if path in self.takers:
+                return _bytes(self.takers[path](bodies))
             return _bytes(self._reply(path, b"\0".join(bodies), options))
 
         return call
@@ -237,6 +245,42 @@ def greeter(daemon: Daemon) -> registry_pb2.Service:
 def daemon() -> Daemon:
     """The daemon that calls reach."""
     return Daemon()
+
+
+def serve(daemon: Daemon, endpoints: Iterable[Endpoint]) -> None:
+    """Have a real core service answer the daemon's calls, as the platform's admin."""
+    caller = Caller(Account("admin", "user", "micro", scopes=("admin",)))
+
+    def answer(endpoint: Endpoint, call: Call) -> Any:
+        request = endpoint.request.FromString(call.body)
+        if not endpoint.server_streaming:
+            return _outcome(endpoint.handler(request, caller))
+        replies = endpoint.handler(request, caller)
+
+        async def following() -> Any:
+            return await anext(replies, None)
+
+        return iter(lambda: _outcome(following()), None)
+
+    def take(endpoint: Endpoint, bodies: Iterable[bytes]) -> Any:
+        async def requests() -> AsyncIterator[Any]:
+            for body in bodies:
+                yield endpoint.request.FromString(body)
+
+        return _outcome(endpoint.handler(requests(), caller))
+
+    for endpoint in endpoints:
+        if endpoint.client_streaming:
+            daemon.takers[endpoint.path] = partial(take, endpoint)
+        else:
+            daemon.handlers[endpoint.path] = partial(answer, endpoint)
+
+
+def _outcome(answer: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        return done(answer)
+    except MicroError as error:
+        raise RpcError(StatusCode(error.grpc_status), error.to_json(), answered=True) from error
 
 
 @pytest.fixture

@@ -6,11 +6,18 @@ from typing import Any
 
 import pytest
 
+from microd.services.store import rpc as store_rpc
+from microd.services.store.backends.memory import MemoryStore
 from microd.wire import store_pb2 as pb
 
-from .conftest import Daemon, User
+from .conftest import Daemon, User, serve
 
 READ, WRITE, LIST = "/store.Store/Read", "/store.Store/Write", "/store.Store/List"
+
+
+def stores(daemon: Daemon) -> None:
+    """Have a real store answer."""
+    serve(daemon, store_rpc.endpoints(MemoryStore()))
 
 
 def test_write(user: User, daemon: Daemon) -> None:
@@ -52,11 +59,12 @@ def test_read_verbose(user: User, daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("flag", ["--json", "--output=json"])
 def test_read_json(user: User, daemon: Daemon, flag: Any) -> None:
-    """In JSON values are base64 and expiry is in nanoseconds, as in the reference."""
-    record = pb.Record(key="a", value=b"hi", expiry=2, metadata={"m": pb.Field(type="string", value="x")})
+    """In JSON values are base64 and expiry is in nanoseconds, as in the reference; with the version, as it is not."""
+    said = {"m": pb.Field(type="string", value="x")}
+    record = pb.Record(key="a", value=b"hi", expiry=2, metadata=said, version=7)
     daemon.answers(READ, pb.ReadResponse(records=[record]))
     assert user.micro("store", "read", "a", flag).json == [
-        {"key": "a", "value": "aGk=", "metadata": {"m": "x"}, "expiry": 2_000_000_000}
+        {"key": "a", "value": "aGk=", "metadata": {"m": "x"}, "expiry": 2_000_000_000, "version": 7}
     ]
 
 
@@ -77,6 +85,44 @@ def test_list(user: User, daemon: Daemon) -> None:
     options = pb.ListRequest.FromString(daemon.asked(LIST)[1].body).options
     assert (options.prefix, options.offset, options.limit) == ("a", 1, 0)
     assert user.micro("store", "list", "--json").json == ["a", "b", "c"]
+
+
+def test_read_everything(user: User, daemon: Daemon) -> None:
+    """However many records there are, they are asked for in pages, and the limit and the offset hold for all of them."""
+    stores(daemon)
+    for number in range(1203):
+        user.micro("store", "write", f"k{number:04}", f"v{number}")
+    assert len(user.micro("store", "read", "-p", "k").out.splitlines()) == 1203
+    assert len(user.micro("store", "read", "-p", "k", "--json").json) == 1203
+    got = user.micro("store", "read", "-p", "k", "--offset=600", "--limit=601").out.splitlines()
+    assert (got[0], got[-1], len(got)) == ("v600", "v1200", 601)
+    got = user.micro("store", "read", "-p", "k", "--after=k1000", "--order=desc").out.splitlines()
+    assert (got[0], len(got)) == ("v999", 1000)
+    got = user.micro("store", "list", "k", "--after=k0999", "--limit=3").out.splitlines()
+    assert got == ["k1000", "k1001", "k1002"]
+    assert user.micro("store", "list", "none", "--json").json == []
+
+
+def test_if_version(user: User, daemon: Daemon) -> None:
+    """A write, and a deletion, may be bound to the version that is there; which one is there, JSON tells."""
+    stores(daemon)
+    first = user.micro("store", "write", "k", "v1", "--if-version=0", "--json").json["version"]
+    got = user.micro("store", "write", "k", "v2", "--if-version=0")
+    assert (got.code, got.out) == (1, "")
+    assert "version" in got.err
+    second = user.micro("store", "write", "k", "v2", f"--if-version={first}", "--json").json["version"]
+    assert user.micro("store", "delete", "k", f"--if-version={first}").code == 1
+    assert user.micro("store", "read", "k", "--json").json[0]["version"] == second
+    assert user.micro("store", "delete", "k", f"--if-version={second}").code == 0
+    assert user.micro("store", "read", "k").code == 1
+
+
+def test_other_store(user: User, daemon: Daemon) -> None:
+    """Another service which is a store can be asked for its databases and tables."""
+    daemon.answers("/shop.Store/Databases", pb.DatabasesResponse(databases=["a"]))
+    daemon.answers("/shop.Store/Tables", pb.TablesResponse(tables=["t"]))
+    assert user.micro("store", "databases", "--store=shop").out == "a\n"
+    assert user.micro("store", "tables", "--store=shop").out == "t\n"
 
 
 def test_delete(user: User, daemon: Daemon) -> None:
