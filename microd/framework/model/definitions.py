@@ -138,13 +138,17 @@ class Definitions:
         return orjson.dumps({"form": FORM, "indexes": indexes})
 
 
+#: A table that nobody has used.
+NONE_YET = Definitions(0, ())
+
+
 def definitions_of(record: Record | None) -> Definitions:
     """What was kept of them.
 
     @raise Internal: that is something else.
     """
     if record is None:
-        return Definitions(0, ())
+        return NONE_YET
     try:
         found = orjson.loads(record.value)
         form = found["form"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from microd.framework.model.definitions import KEY, Definitions, definitions_of
+from microd.framework.model.definitions import KEY, NONE_YET, Definitions, definitions_of
 from microd.framework.model.layout import RECORDS, Layout, record_key
 from microd.framework.model.ordered import LONGEST, VALUE, is_long
 from microd.framework.model.pages import Page, cursor_of, position_of
@@ -202,8 +202,10 @@ class Reading(Generic[T]):
 
     def _ready(self, plan: Plan) -> Steps[Definitions]:
         """The definitions by which a plan's index finds all records; somebody may have built it since they were seen."""
+        if plan.index is None:
+            return NONE_YET
         definitions = yield from self.known()
-        if plan.index is not None and not definitions.is_readable(plan.index, self.layout):
+        if not definitions.is_readable(plan.index, self.layout):
             self.definitions = None
             definitions = yield from self.known()
         return definitions
@@ -216,8 +218,9 @@ class Reading(Generic[T]):
     def known(self) -> Steps[Definitions]:
         """The definitions, with what this release declares."""
         for _ in range(TRIES):
-            if self.definitions is not None:
-                return self.definitions
+            known = self.definitions  # which another thread may forget meanwhile
+            if known is not None:
+                return known
             answer = yield self.questions.read_many([KEY])
             kept = definitions_of(answer.records[0] if answer.records else None)
             found = yield from self._completed(kept)

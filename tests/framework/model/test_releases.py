@@ -93,6 +93,7 @@ def test_reads_need_no_index(release: Release) -> None:
     new = release(Old, Index("age"))
     assert run(new.read("u1")).id == "u1"
     assert ids(run(new.list())) == ["u1"]
+    assert run(new.count()) == 1
     run(new.save(Old("u1", age=3)))
     run(new.delete("u1"))
 
