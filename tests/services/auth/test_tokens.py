@@ -8,6 +8,8 @@ import json
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
@@ -109,13 +111,64 @@ def test_verified_once(scene: Any) -> None:
     assert read == [token]
 
 
-@pytest.mark.parametrize("change", ["signature", "payload", "alg-none", "garbage", "two-parts", "huge"])
+def test_read_by_others(scene: Any) -> None:
+    """A token is a JWT that another library takes."""
+    token = scene.token(id="admin", secret="first-secret")
+    read = jwt.decode(token.access, RSAKey.import_key(public_pem(scene.key)), algorithms=["RS256"])
+    assert (read.header, read.claims["sub"]) == ({"alg": "RS256", "typ": "JWT"}, "admin")
+
+
+@pytest.mark.parametrize("header", [{"alg": "RS256"}, {"typ": "JWT", "alg": "RS256", "kid": "1"}])
+def test_other_header(scene: Any, header: dict[str, str]) -> None:
+    """A token that another holder of the key has signed is good, however its header is written."""
+    claims = {"type": "user", "exp": 1_900_000_000, "iss": "micro", "sub": "x"}
+    token = jwt.encode(header, claims, RSAKey.import_key(private_pem(scene.key)))
+    assert scene.auth.inspect_cached(token).id == "x"
+
+
+def sealed(scene: Any, header: bytes, payload: bytes) -> str:
+    """What is signed with our key, whatever it is."""
+    signed = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (header, payload))
+    signature = scene.key.sign(signed.encode(), PKCS1v15(), SHA256())
+    return f"{signed}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+
+
+CLAIMS = b'{"type":"user","exp":1900000000,"iss":"micro","sub":"x"}'
+
+
+@pytest.mark.parametrize(
+    ("header", "payload"),
+    [
+        (b'{"alg":"RS512"}', CLAIMS),
+        (b'{"alg":"none"}', CLAIMS),
+        (b'{"typ":"JWT"}', CLAIMS),
+        (b'{"alg":"RS256","crit":["exp"]}', CLAIMS),
+        (b'["RS256"]', CLAIMS),
+        (b"[" * 4000, CLAIMS),
+        (b"\xff", CLAIMS),
+        (b'{"alg":"RS256"}', b"[]"),
+        (b'{"alg":"RS256"}', b"\xff"),
+        (b'{"alg":"RS256"}', CLAIMS.replace(b"1900000000", b"NaN")),
+        (b'{"alg":"RS256"}', CLAIMS.replace(b"1900000000", b"1e999")),
+        (b'{"alg":"RS256"}', CLAIMS.replace(b"1900000000", b"null")),
+    ],
+)
+def test_not_what_we_sign(scene: Any, header: bytes, payload: bytes) -> None:
+    """What is signed with our key but is no token as we make them stands for nobody."""
+    assert scene.auth.inspect_cached(sealed(scene, header, payload)) is None
+
+
+@pytest.mark.parametrize(
+    "change", ["signature", "surplus", "space", "payload", "alg-none", "garbage", "two-parts", "huge"]
+)
 def test_forged(scene: Any, change: str) -> None:
     """What we did not sign stands for nobody."""
     header, payload, signature = scene.token(id="admin", secret="first-secret").access.split(".")
     none = base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=")
     forged = {
         "signature": f"{header}.{payload}.{signature[:-8]}AAAAAAAA",
+        "surplus": f"{header}.{payload}.{signature}.{signature}",
+        "space": f"{header}.{payload}.{signature[:9]} {signature[9:]}",
         "payload": f"{header}.{payload[:-4]}AAAA.{signature}",
         "alg-none": f"{none}.{payload}.",
         "garbage": "a.b.c",
