@@ -217,7 +217,7 @@ class Answering:
         if error:
             activity.errors += 1
         if self._traced:
-            where = call.known_place or server_call.head
+            where = call.known_place or server_call.tail or server_call.head
             activity.note((self._id, INBOUND, started, activity.now(), error, where))
 
     def _defect(self, problem: BaseException) -> MicroError:

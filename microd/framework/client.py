@@ -8,6 +8,8 @@ from typing import Any
 from typing_extensions import TypeVar
 
 from microd.framework.bridge import Bridge, NoBridge
+from microd.framework.config.client import Config
+from microd.framework.config.sources import Sources
 from microd.framework.context import current_call
 from microd.framework.failures import micro_error
 from microd.framework.identity import Identity, Question
@@ -19,6 +21,7 @@ from microd.kernel.activity import Activity
 from microd.kernel.caller import Account
 from microd.kernel.errors import MicroError, Unauthorized
 from microd.txgrpc import Channel, RpcError
+from microd.txgrpc.noted import headers_of
 from microd.wire import auth_pb2
 
 #: What comes back, where nobody says otherwise: the JSON object.
@@ -34,9 +37,11 @@ class Client:
     What is awaited here inside a handler takes over the call's deadline, and is part of its trace.
 
     @param identity: who we are; asked when a token is needed.
-    @param namespace: where services are looked up, and the store's database.
+    @param namespace: where services are looked up, the store's database, and whose configuration it is.
     @param table: the store's table.
     @param now: Unix time.
+    @param sources: where configuration comes from besides the platform.
+    @ivar config: the configuration.
     @ivar activity: takes note of the calls made here, and of those which the service answers.
     """
 
@@ -49,14 +54,18 @@ class Client:
         namespace: str,
         table: str,
         bridge: Bridge | None = None,
+        sources: Sources | None = None,
     ) -> None:
         self._channel = channel
         self.namespace = namespace
-        self.activity = Activity()
+        self.activity = Activity(headers_of)
         self._bridge: Bridge = bridge or NoBridge()
         self._now = now
         self.tokens = Tokens(identity, self._ask_auth, now)
         self._inspected: dict[str, tuple[float, Account | None]] = {}
+        self.config = Config(
+            self, self.ask_store, self._bridge, channel.clock, namespace, sources or Sources()
+        )
         self.store_questions = Questions(namespace, table)
         self.store = Store(lambda ask: self._bridge.theirs(self.ask_store(ask)), namespace, table)
 

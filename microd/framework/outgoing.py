@@ -109,7 +109,10 @@ def headers(namespace: str, token: str, own: Trace | None, extra: Pairs) -> Pair
     if token and "authorization" not in given:
         made.append(("authorization", f"Bearer {token}"))
     if own is not None and given.isdisjoint(trace.NAMES):
-        made += trace.headers(own)
+        # The ids are last: see microd.txgrpc.tail.
+        if own.state:
+            made.append((trace.TRACESTATE, own.state))
+        made += trace.headers(own._replace(state=""))
     return made
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from microd.kernel import trace
+from microd.kernel.errors import MicroError
 from microd.kernel.trace import Trace
 
 #: How many spans are kept (spec micro-v3-server 6.9).
@@ -50,19 +51,12 @@ class Place(NamedTuple):
     parent: str
 
 
-class Headed(Protocol):
-    """What has a request's headers, to be read if ever somebody wants to know."""
-
-    @property
-    def metadata(self) -> Iterable[tuple[str, object]]:
-        """Pairs of name and value, names in lower case."""
+#: A span which nobody has asked for: name, type, start, end, error, and its place, or what has the headers that tell it.
+Note = tuple[str, int, int, int, str, object]
+Headers = Iterable[tuple[str, object]]
 
 
-#: A span which nobody has asked for: name, type, start, end, error, and how to find its place: by headers, if need be.
-Note = tuple[str, int, int, int, str, Place | Headed | Mapping[str, str]]
-
-
-def placed(headers: Iterable[tuple[str, object]]) -> Place:
+def placed(headers: Headers) -> Place:
     """The place of the span in which a request with these headers is answered; of a new trace, where they name none."""
     caller = trace.read(headers)
     return Place(trace.begin(), "") if caller is None else Place(caller.child(), caller.span)
@@ -78,12 +72,14 @@ class Activity:
 
     @ivar requests: calls that were answered, C{errors} included.
     @ivar note: takes a L{Note}; the hot path.
-    @param now: unix nanoseconds.
+    @param headers: finds, in what notes have, the headers that tell a span's place: pairs, names in lower case.
+    @ivar now: unix nanoseconds.
     """
 
-    __slots__ = ("_notes", "errors", "note", "now", "requests")
+    __slots__ = ("_headers", "_notes", "errors", "note", "now", "requests")
 
-    def __init__(self, now: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, headers: Callable[[Any], Headers], now: Callable[[], int] = time.time_ns) -> None:
+        self._headers = headers
         self.now = now
         self.requests = self.errors = 0
         self._notes: deque[Note | Span] = deque(maxlen=KEPT)
@@ -94,20 +90,26 @@ class Activity:
         wanted = trace.trace_id(id)
         found: list[Span] = []
         for index, note in enumerate(self._notes):
-            span = note if isinstance(note, Span) else _span(note)
+            span = note if isinstance(note, Span) else self._span(note)
             # Ids that were made up now must be the same the next time.
             self._notes[index] = span
             if span.trace == wanted or not id:
                 found.append(span)
         return found
 
-
-def _span(note: Note) -> Span:
-    name, type, started, ended, error, where = note
-    if isinstance(where, Place):
-        place = where
-    else:
-        place = placed(where.items() if isinstance(where, Mapping) else where.metadata)
-    metadata = {"error": error[:LONGEST_ERROR]} if error else {}
-    own = place.own
-    return Span(own.id, own.span, place.parent, name, started, max(0, ended - started), metadata, type)
+    def _span(self, note: Note) -> Span:
+        name, type, started, ended, error, where = note
+        place = where if isinstance(where, Place) else placed(self._headers(where))
+        said = MicroError.from_json(error)
+        error = (said.detail or said.phrase if said else error)[:LONGEST_ERROR]
+        own = place.own
+        return Span(
+            own.id,
+            own.span,
+            place.parent,
+            name,
+            started,
+            max(0, ended - started),
+            {"error": error} if error else {},
+            type,
+        )

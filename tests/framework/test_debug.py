@@ -24,6 +24,7 @@ from microd.testing.services import ServiceTester
 from microd.txgrpc import RpcError
 from microd.txgrpc.health import Health
 from microd.txgrpc.memory import connect
+from microd.txgrpc.noted import headers_of
 from microd.wire import debug_pb2 as pb
 
 
@@ -90,7 +91,7 @@ def test_unwell(tester: ServiceTester, service: Service, log: list[dict[str, Any
 
 def test_stopping(service: Service, tester: ServiceTester) -> None:
     """A service that takes its leave does not call itself well."""
-    debug = Debug([], "micro", Activity(), Recent(), Vitals(), NoBridge())
+    debug = Debug([], "micro", Activity(headers_of), Recent(), Vitals(), NoBridge())
     debug.stopping = True
     server = grpc_server(
         service, service.published(), AtOnce(), NoBridge(), service.client, Health(), tester.clock, debug
@@ -145,7 +146,7 @@ def test_log(service: Service, tester: ServiceTester) -> None:
     for number in range(5):
         fields = {"number": number, "none": None}
         recent.add(Record(1000.5 + number, "warn", "shop", f"line {number}", fields, "", "ab" * 16, "cd" * 8))
-    debug = Debug([], "micro", Activity(), recent, Vitals(), NoBridge())
+    debug = Debug([], "micro", Activity(headers_of), recent, Vitals(), NoBridge())
     client = service.client
     tester.daemon.services["foo-bar"] = grpc_server(
         service, service.published(), AtOnce(), NoBridge(), client, Health(), tester.clock, debug

@@ -30,6 +30,6 @@ def test_uptime() -> None:
     now = [1000.9]
     vitals = Vitals(lambda: now[0])
     now[0] = 1010.0
-    assert vitals.read(Activity())[:3] == (1010, 1000, 9)
+    assert vitals.read(Activity(lambda kept: ()))[:3] == (1010, 1000, 9)
     now[0] = 900.0
-    assert vitals.read(Activity()).uptime == 0
+    assert vitals.read(Activity(lambda kept: ())).uptime == 0

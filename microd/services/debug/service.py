@@ -15,6 +15,7 @@ from microd.kernel.recent import Recent
 from microd.kernel.vitals import Statistics, Vitals
 from microd.services.debug.rules import teller
 from microd.services.debug.watching import watched
+from microd.txgrpc.noted import headers_of
 
 _ORDER = {level: place for place, level in enumerate(LogLevel.iterconstants())}
 
@@ -29,7 +30,7 @@ class Debug(Service):
     """
 
     def __init__(self, services: Collection[str], publisher: LogPublisher, least: object) -> None:
-        self.activities = {name: Activity() for name in services}
+        self.activities = {name: Activity(headers_of) for name in services}
         self._vitals = Vitals()
         self._publisher = publisher
         self._least = _ORDER[least]

@@ -13,6 +13,7 @@ from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import NotFound
 from microd.services.debug.watching import watched
 from microd.testing.outcome import done
+from microd.txgrpc.noted import headers_of
 from microd.wire import store_pb2 as pb
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -43,7 +44,7 @@ def at_once(request: str, caller: Caller) -> bytes | None:
 def activity() -> Activity:
     """What a service was asked, by a clock that ticks when it is looked at."""
     ticks = iter(range(1000, 100_000, 10))
-    return Activity(lambda: next(ticks))
+    return Activity(headers_of, lambda: next(ticks))
 
 
 def endpoint(activity: Activity, path: str = "/store.Store/Read", **options: Any) -> Endpoint:
