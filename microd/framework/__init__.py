@@ -55,6 +55,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from microd.framework.blocking import BlockingClient
     from microd.framework.client import Client
+    from microd.framework.config.sources import ConfigError, File, Sources
     from microd.framework.context import Call, current_call
     from microd.framework.model import (
         Index,
@@ -96,8 +97,10 @@ __all__ = [
     "Call",
     "Check",
     "Client",
+    "ConfigError",
     "Conflict",
     "Drop",
+    "File",
     "Forbidden",
     "GatewayTimeout",
     "Index",
@@ -111,6 +114,7 @@ __all__ = [
     "Record",
     "SchemaError",
     "Service",
+    "Sources",
     "TimedOut",
     "TooLarge",
     "Unauthorized",
@@ -135,6 +139,7 @@ _PLACES = {
     "BlockingClient": "microd.framework.blocking",
     "Call": "microd.framework.context",
     "Client": "microd.framework.client",
+    **dict.fromkeys(("ConfigError", "File", "Sources"), "microd.framework.config.sources"),
     **dict.fromkeys(("Check", "Drop", "Put", "Record"), "microd.framework.store"),
     **dict.fromkeys(
         ("Index", "Model", "Page", "above", "at_least", "at_most", "below", "between", "starting"),

@@ -6,12 +6,16 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
 from typing_extensions import TypeVar
 
+from microd.framework.config.blocking import BlockingConfig
+from microd.framework.config.questions import Questions as ConfigQuestions
+from microd.framework.config.sources import Layers, Sources
 from microd.framework.daemon import address_from, find_daemon
 from microd.framework.failures import micro_error
 from microd.framework.identity import (
@@ -48,6 +52,7 @@ class BlockingClient:
     @param name: who the script is, where it gets an account by itself; also its table in the store.
     @param address: the daemon's, C{host:port}.
     @param credentials: an account's id and its secret.
+    @param config: where configuration comes from besides the platform's config service.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class BlockingClient:
         address: str = "",
         namespace: str = "",
         credentials: tuple[str, str] | None = None,
+        config: Sources | None = None,
         environ: Mapping[str, str] = os.environ,
         channel: Any = None,
         now: Callable[[], float] = time.time,
@@ -71,6 +77,8 @@ class BlockingClient:
         self._token: Token | None = None
         self._turn = threading.Lock()
         self.store = BlockingStore(self._ask_store, self._namespace, name)
+        layers = cache(lambda: Layers(config or Sources(), environ))
+        self.config = BlockingConfig(self._ask_store, ConfigQuestions(self._namespace), layers)
 
         def identity() -> Identity:
             if credentials is not None:

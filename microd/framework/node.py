@@ -14,6 +14,8 @@ from twisted.logger import Logger
 
 from microd.framework.bridge import Bridge
 from microd.framework.client import Client
+from microd.framework.config.ofservice import Watching
+from microd.framework.config.sources import ConfigError
 from microd.framework.daemon import Daemon
 from microd.framework.debug import Debug
 from microd.framework.debug import methods as debug_methods
@@ -66,6 +68,7 @@ class Node:
         self._environ = environ
         self._health = Health()
         self._threads = Threads(reactor, service.threads)
+        self._watching = Watching(client.config, bridge, reactor)
         self._vitals = Vitals()
         self._debug = Debug(
             service.checks, client.namespace, client.activity, recent or Recent(), self._vitals, bridge
@@ -88,6 +91,7 @@ class Node:
         service.client, service.workers = self._client, self._threads
         self._threads.start()
         self._vitals.collections.begin()
+        await self._configure()
         for hook in service.starting:
             await self._called(hook)
         self._server = grpc_server(
@@ -129,9 +133,18 @@ class Node:
             except Exception:  # noqa: BLE001 - the rest must be left in order all the same
                 self.log.failure("a function for the stop failed")
         self._vitals.collections.end()
+        self._watching.end()
         self._threads.stop()
         await self._client.close()
         self._service.client = self._service.workers = None
+
+    async def _configure(self) -> None:
+        """Read the configuration's files, and tell who watches what is there."""
+        try:
+            self._client.config.layers()
+        except ConfigError as problem:
+            raise CannotStart(str(problem)) from None
+        await self._watching.begin(self._service.config.wishes)
 
     async def _await_daemon(self) -> None:
         """A service may start before its daemon, though not for ever."""

@@ -89,6 +89,7 @@ def node_for(
         namespace=namespace,
         table=service.name,
         bridge=bridge,
+        sources=service.config.sources,
     )
     node.append(Node(service, reactor, daemon, client, bridge, environ, recent))
     return node[0]

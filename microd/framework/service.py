@@ -9,6 +9,8 @@ from typing import Any, TypeVar, overload
 
 from microd.framework import naming
 from microd.framework.client import Client
+from microd.framework.config.ofservice import ServiceConfig
+from microd.framework.config.sources import Sources
 from microd.framework.endpoints import Endpoints, Published
 from microd.framework.model import Index, Model
 from microd.framework.model.ofservice import ServiceRecords
@@ -45,6 +47,8 @@ class Service:
     @param reactor: C{"asyncio"} for handlers which await what libraries for asyncio make; empty: Twisted's fastest.
     @param threads: how many plain C{def} handlers run at once.
     @param drain: seconds that calls in flight have on a stop.
+    @param config: where configuration comes from besides the platform's config service.
+    @ivar config: the configuration.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Service:
         reactor: str = "",
         threads: int = 16,
         drain: float = 20.0,
+        config: Sources | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         if reactor not in ("", "asyncio"):
@@ -73,6 +78,7 @@ class Service:
         self.checks: list[Check] = []
         self._endpoints = Endpoints(self.name)
         self._client: Client | None = None
+        self.config = ServiceConfig(self, config or Sources())
         self.workers: Workers | None = None
 
     @overload

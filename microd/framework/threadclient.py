@@ -8,6 +8,7 @@ from typing import Any
 from typing_extensions import TypeVar
 
 from microd.framework.client import Client
+from microd.framework.config.blocking import BlockingConfig
 from microd.framework.outgoing import MetadataLike
 from microd.framework.store import BlockingStore
 from microd.framework.workers import Workers
@@ -19,6 +20,7 @@ class ThreadClient:
     """Calls as L{Client} does, and waits for the answers; with the deadline and the trace of the call that is being answered.
 
     @ivar store: the platform's store.
+    @ivar config: the service's configuration.
     """
 
     def __init__(self, client: Client, workers: Workers) -> None:
@@ -27,6 +29,11 @@ class ThreadClient:
         store = client.store.questions
         self.store = BlockingStore(
             lambda ask: workers.wait(lambda: client.ask_store(ask)), store.database, store.table
+        )
+        self.config = BlockingConfig(
+            lambda ask: workers.wait(lambda: client.ask_store(ask)),
+            client.config.questions,
+            client.config.layers,
         )
 
     def call(

@@ -1,4 +1,4 @@
-"""A daemon in memory: registry, auth, store and routing, enough for a service and its author's tests.
+"""A daemon in memory: registry, auth, store, config and routing, enough for a service and its author's tests.
 
 It keeps the promises of the wire that services rely on, in the simplest way that does; nothing is written anywhere, and time is
 the clock's.
@@ -15,6 +15,10 @@ from twisted.internet.interfaces import IReactorTime
 from microd.kernel.caller import Account, Caller
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import BadRequest, MicroError, NotFound, Unauthorized
+from microd.services.config import rpc as config_rpc
+from microd.services.config.backends.store import StoredDocuments
+from microd.services.config.keyring import Keyring
+from microd.services.config.service import Config
 from microd.services.store import rpc as store_rpc
 from microd.services.store.backends.memory import MemoryStore
 from microd.services.store.model import Query, Record
@@ -30,7 +34,7 @@ class FakeDaemon:
     @ivar endpoint: where clients connect; C{endpoint.refusing} says that it is down.
     @ivar accounts: secrets by namespace and id.
     @ivar nodes: what is registered, by node id; C{registrations} counts how often something was.
-    @ivar store: the store, which answers as a daemon's own does.
+    @ivar store: the store, which answers as a daemon's own does; likewise C{config}.
     @ivar calls: the path and metadata of each call, the latest last.
     @ivar on_register: called after each registration; C{on_deregister} after the opposite.
     @ivar services: who answers for a service, by its name.
@@ -42,6 +46,9 @@ class FakeDaemon:
         self.nodes: dict[str, registry_pb2.Service] = {}
         self.registrations = 0
         self.store = MemoryStore(now=clock.seconds)
+        documents = StoredDocuments(MemoryStore(now=clock.seconds))
+        self.config = Config(clock, documents, lambda _: Keyring([b"not a secret, and 32 bytes long."]))
+        done(self.config.startService())
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.services: dict[str, GrpcServer] = {}
         self.on_register: Callable[[], None] = _nothing
@@ -71,7 +78,10 @@ class FakeDaemon:
             "/registry.Registry/Register": self._method(self._register, registry_pb2.Service),
             "/registry.Registry/Deregister": self._method(self._deregister, registry_pb2.Service),
         }
-        for endpoint in store_rpc.endpoints(self.store, self.clock.seconds):
+        for endpoint in (
+            *store_rpc.endpoints(self.store, self.clock.seconds),
+            *config_rpc.endpoints(self.config),
+        ):
             methods[endpoint.path] = self._core(endpoint)
         self.server = GrpcServer(methods, clock=self.clock, fallback=self._route)
         self.endpoint = MemoryEndpoint(self.server)
@@ -173,11 +183,14 @@ class FakeDaemon:
 
         async def stream(message: Any, call: ServerCall) -> AsyncIterator[Message]:
             replies = aiter(endpoint.handler(message, self._caller(call)))
-            while True:
-                reply = await self._answered(call, lambda _: anext(replies, None))
-                if reply is None:
-                    return
-                yield reply
+            try:
+                while True:
+                    reply = await self._answered(call, lambda _: anext(replies, None))
+                    if reply is None:
+                        return
+                    yield reply
+            finally:
+                await replies.aclose()
 
         if endpoint.server_streaming:
             return Method("unary_stream", stream, endpoint.request.FromString, _bytes)

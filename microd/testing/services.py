@@ -7,7 +7,7 @@
     assert tester.stream("Greeter.Count", CountRequest(3), CountReply) == [...]
 
 Calls go through the same bytes as in earnest. What the service calls is answered by a L{FakeDaemon}, which has a registry,
-accounts, a store, and routes to other services that the test gives it.
+accounts, a store, configuration, and routes to other services that the test gives it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from typing_extensions import TypeVar
 
 from microd.framework.bridge import NoBridge
 from microd.framework.client import Client
+from microd.framework.config.ofservice import Watching
+from microd.framework.config.sources import Sources
 from microd.framework.identity import Credentials
 from microd.framework.node import grpc_server
 from microd.framework.outgoing import MetadataLike
@@ -54,14 +56,17 @@ class ServiceTester:
         self.clock: Any = clock or Clock()
         self.daemon = daemon or FakeDaemon(self.clock)
         self.service = service
-        service.client, service.workers = self._client(service.name), AtOnce()
+        service.client = self._client(service.name, service.config.sources)
+        service.workers = AtOnce()
         self.server: GrpcServer = grpc_server(
             service, service.published(), service.workers, NoBridge(), service.client, Health(), self.clock
         )
         self.daemon.services[service.name] = self.server
-        self.client = self._client("tester")
+        self.client = self._client("tester", Sources())
+        self._watching = Watching(service.client.config, NoBridge(), self.clock)
+        ensureDeferred(self._watching.begin(service.config.wishes))
 
-    def _client(self, name: str) -> Client:
+    def _client(self, name: str, sources: Sources) -> Client:
         self.daemon.accounts["micro", name] = f"secret of {name}"
         identity = Credentials(name, f"secret of {name}", "micro")
         return Client(
@@ -70,6 +75,7 @@ class ServiceTester:
             self.clock.seconds,
             namespace="micro",
             table=name,
+            sources=sources,
         )
 
     def call(
