@@ -38,6 +38,8 @@ AFTER: Mapping[Status, frozenset[Status]] = {
 
 #: What the daemon's own environment has which is not for services: its settings, and what systemd told it.
 _OURS = ("MICRO_", "LISTEN_", "NOTIFY_", "WATCHDOG_")
+#: What services are told of them all the same: how lines of the log look.
+_HANDED_DOWN = frozenset(("MICRO_LOG_FORMAT",))
 #: Of several processes, the status that most wants attention speaks for all.
 _URGENCY = (_S.ERROR, _S.STOPPING, _S.PENDING, _S.BUILDING, _S.STARTING, _S.RUNNING, _S.STOPPED)
 _MOST_TEXT = 64 * 1024
@@ -90,8 +92,12 @@ def check_spec(spec: Spec, most_instances: int) -> Spec:
 
 
 def inherited(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a service may see of the daemon's environment: none of its settings and secrets."""
-    return {name: value for name, value in environment.items() if not name.startswith(_OURS)}
+    """What a service may see of the daemon's environment: none of its secrets, and of its settings the log's form."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in _HANDED_DOWN or not name.startswith(_OURS)
+    }
 
 
 def environment(
