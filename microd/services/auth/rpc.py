@@ -6,6 +6,7 @@ from microd.kernel.access import require_admin, require_member
 from microd.kernel.caller import DEFAULT_NAMESPACE, Account, Caller
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import BadRequest, Unauthorized
+from microd.kernel.names import require_name
 from microd.services.auth.model import Draft, Resource, Rule, Token
 from microd.services.auth.service import Auth
 from microd.wire import auth_pb2 as wire
@@ -37,8 +38,7 @@ class _Rpc:
         self._auth = auth
 
     async def generate(self, request: wire.GenerateRequest, caller: Caller) -> wire.GenerateResponse:
-        namespace = request.options.namespace or caller.namespace
-        require_admin(caller, namespace)
+        namespace = _administered(caller, request.options.namespace or caller.namespace)
         account, secret = await self._auth.generate(namespace, draft_from(request))
         message = account_message(account)
         message.secret = secret
@@ -48,8 +48,11 @@ class _Rpc:
         return wire.InspectResponse(account=account_message(await self._auth.inspect(request.token)))
 
     async def token(self, request: wire.TokenRequest, caller: Caller) -> wire.TokenResponse:
+        namespace = request.options.namespace
+        if namespace:
+            require_name("the namespace", namespace)
         token = await self._auth.token(
-            request.options.namespace,
+            namespace,
             id=request.id,
             secret=request.secret,
             refresh_token=request.refresh_token,
@@ -58,14 +61,12 @@ class _Rpc:
         return wire.TokenResponse(token=token_message(token))
 
     async def accounts(self, request: wire.ListAccountsRequest, caller: Caller) -> wire.ListAccountsResponse:
-        namespace = request.options.namespace or DEFAULT_NAMESPACE
-        require_admin(caller, namespace)
+        namespace = _administered(caller, request.options.namespace or DEFAULT_NAMESPACE)
         found = await self._auth.accounts(namespace)
         return wire.ListAccountsResponse(accounts=[account_message(account) for account in found])
 
     async def delete(self, request: wire.DeleteAccountRequest, caller: Caller) -> wire.DeleteAccountResponse:
-        namespace = request.options.namespace or DEFAULT_NAMESPACE
-        require_admin(caller, namespace)
+        namespace = _administered(caller, request.options.namespace or DEFAULT_NAMESPACE)
         await self._auth.delete(namespace, request.id, _account(caller))
         return wire.DeleteAccountResponse()
 
@@ -74,22 +75,21 @@ class _Rpc:
     ) -> wire.ChangeSecretResponse:
         namespace = request.options.namespace or DEFAULT_NAMESPACE
         require_member(caller, namespace)
+        require_name("the namespace", namespace)
         await self._auth.change_secret(
             namespace, request.id, request.old_secret, request.new_secret, _account(caller)
         )
         return wire.ChangeSecretResponse()
 
     async def create_rule(self, request: wire.CreateRequest, caller: Caller) -> wire.CreateResponse:
-        namespace = request.options.namespace or DEFAULT_NAMESPACE
-        require_admin(caller, namespace)
+        namespace = _administered(caller, request.options.namespace or DEFAULT_NAMESPACE)
         if not request.HasField("rule"):
             raise BadRequest("Rule missing")
         await self._auth.create_rule(namespace, rule_from(request.rule))
         return wire.CreateResponse()
 
     async def delete_rule(self, request: wire.DeleteRequest, caller: Caller) -> wire.DeleteResponse:
-        namespace = request.options.namespace or DEFAULT_NAMESPACE
-        require_admin(caller, namespace)
+        namespace = _administered(caller, request.options.namespace or DEFAULT_NAMESPACE)
         if not request.id:
             raise BadRequest("ID missing")
         await self._auth.delete_rule(namespace, request.id)
@@ -98,6 +98,7 @@ class _Rpc:
     async def rules(self, request: wire.ListRequest, caller: Caller) -> wire.ListResponse:
         namespace = request.options.namespace or DEFAULT_NAMESPACE
         require_member(caller, namespace)
+        require_name("the namespace", namespace)
         return wire.ListResponse(rules=[rule_message(rule) for rule in self._auth.rules(namespace)])
 
 
@@ -159,6 +160,15 @@ def rule_message(rule: Rule) -> wire.Rule:
         access=wire.GRANTED if rule.granted else wire.DENIED,
         priority=rule.priority,
     )
+
+
+def _administered(caller: Caller, namespace: str) -> str:
+    """The namespace, where C{caller} administers it.
+
+    @raise BadRequest: there can be no such namespace.
+    """
+    require_admin(caller, namespace)
+    return require_name("the namespace", namespace)
 
 
 def _account(caller: Caller) -> Account:

@@ -18,6 +18,7 @@ MOST_CLAIMS = 4096
 LONGEST_SECRET = 4096
 #: Bytes of an account's id, and of its name.
 LONGEST_ID = 256
+LONGEST_SCOPE = 128
 _TYPES = ("user", "service")
 
 
@@ -50,7 +51,7 @@ def account_from(draft: Draft, namespace: str, now: float) -> Account:
         raise BadRequest(f"the account's type must be one of: {', '.join(_TYPES)}")
     metadata = dict(draft.metadata)
     metadata.setdefault("created", str(int(now)))
-    scopes = tuple(dict.fromkeys(draft.scopes))
+    scopes = tuple(dict.fromkeys(require_text("a scope", scope, LONGEST_SCOPE) for scope in draft.scopes))
     if len(json.dumps([scopes, metadata]).encode()) > MOST_CLAIMS:
         raise BadRequest(f"the account's scopes and metadata take more than {MOST_CLAIMS} bytes")
     return Account(draft.id, type, namespace, draft.name or draft.id, scopes, metadata)
@@ -59,10 +60,13 @@ def account_from(draft: Draft, namespace: str, now: float) -> Account:
 def require_secret(secret: str) -> str:
     """Let a secret pass which can be one.
 
-    @raise BadRequest: it is far too long.
+    @raise BadRequest: it is far too long; or it has a NUL in it: to scrypt, "a" and "a" with a NUL behind it are the same,
+        since HMAC fills its key up with NULs.
     """
     if len(secret) > LONGEST_SECRET:
         raise BadRequest(f"the secret is longer than {LONGEST_SECRET} characters")
+    if "\0" in secret:
+        raise BadRequest("the secret has a NUL in it")
     return secret
 
 

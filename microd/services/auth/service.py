@@ -197,9 +197,10 @@ class Auth(OrderedService):
         if kept is None:
             raise UnknownAccount
         skip = rules.may_skip_old_secret(asking, namespace)
-        if not skip and not await self._hasher.matches(old, kept.hashed):
+        rules.require_secret(new)
+        if not skip and not await self._hasher.matches(rules.require_secret(old), kept.hashed):
             raise WrongSecret
-        hashed = await self._hasher.hash(rules.require_secret(new))
+        hashed = await self._hasher.hash(new)
         async with _Turn(self._turn):
             await self._unchanged(kept)
             generation = self._generation(kept.account) + 1
