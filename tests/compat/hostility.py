@@ -67,8 +67,10 @@ def bad_texts(kind: Descriptor) -> Iterator[tuple[str, bytes]]:
 
 def _bad(good: Any, kind: Descriptor, depth: int) -> Iterator[tuple[str, Any]]:
     for field in kind.fields:
+        others = field.containing_oneof.fields if field.containing_oneof is not None else ()
+        rest = {name: each for name, each in good.items() if name not in {other.name for other in others}}
         for what, value in _values(field, good.get(field.name), depth):
-            yield f"{field.name}{what}", {**good, field.name: value}
+            yield f"{field.name}{what}", {**rest, field.name: value}
         if field.name in good:
             yield f"{field.name} absent", {name: each for name, each in good.items() if name != field.name}
 
