@@ -8,16 +8,18 @@ from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 from twisted.internet.defer import CancelledError
-from twisted.logger import Logger
+from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from microd.gateways.gate import Gate
-from microd.gateways.refusals import rpc_error
-from microd.kernel import protojson
+from microd.gateways.refusals import is_ours, rpc_error
+from microd.gateways.tally import Ended, Tally
+from microd.kernel import protojson, trace
 from microd.kernel.caller import Caller
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import BadRequest, Internal, MicroError
-from microd.txgrpc import Method, RpcError, ServerCall
+from microd.txgrpc import Method, RpcError, ServerCall, StatusCode
+from microd.txgrpc.tail import trace_of
 
 Read = Callable[[bytes], Message]
 Show = Callable[[Message], bytes]
@@ -31,17 +33,22 @@ class UnsupportedContentType(Internal):
         super().__init__(f"Unsupported Content-Type: {content_type}", "proxy")
 
 
-def core_methods(endpoints: Iterable[Endpoint], gate: Gate) -> Mapping[str, Method]:
+def core_methods(endpoints: Iterable[Endpoint], gate: Gate, tally: Tally) -> Mapping[str, Method]:
     """A method for each endpoint, by its path."""
-    return {endpoint.path: _Core(endpoint, gate).method() for endpoint in endpoints}
+    return {endpoint.path: _Core(endpoint, gate, tally).method() for endpoint in endpoints}
+
+
+def status_name(code: int) -> str:
+    """The name of a status of gRPC."""
+    return StatusCode(code).name
 
 
 class _Core:
     """One endpoint behind the gate."""
 
-    log = Logger()
-
-    def __init__(self, endpoint: Endpoint, gate: Gate) -> None:
+    def __init__(self, endpoint: Endpoint, gate: Gate, tally: Tally) -> None:
+        self._tally = tally
+        self._row = tally.row(endpoint.service)
         self._endpoint = endpoint
         self._handler = endpoint.handler
         self._gate = gate
@@ -56,14 +63,15 @@ class _Core:
 
     def method(self) -> Method:
         """The method which calls the endpoint."""
+        ended = self._ended
         match self._endpoint.client_streaming, self._endpoint.server_streaming:
             case False, False:
-                return Method("unary_unary", self._unary_unary, None, None, plain=True)
+                return Method("unary_unary", self._unary_unary, None, None, plain=True, ended=ended)
             case False, True:
-                return Method("unary_stream", self._unary_stream, endless=self._endpoint.endless)
+                return Method("unary_stream", self._unary_stream, endless=self._endpoint.endless, ended=ended)
             case True, False:
-                return Method("stream_unary", self._stream_unary, None, None)
-        return Method("stream_stream", self._stream_stream, None, None)
+                return Method("stream_unary", self._stream_unary, None, None, ended=ended)
+        return Method("stream_stream", self._stream_stream, None, None, ended=ended)
 
     def _unary_unary(self, body: bytes, call: ServerCall) -> bytes | Coroutine[Any, Any, bytes]:
         try:
@@ -75,26 +83,25 @@ class _Core:
                 reply: bytes | None = known.at_once(request, known.caller)
                 if reply is not None:
                     return reply
-            return self._answer(request, known)
+            return self._answer(request, known, call)
         except Exception as error:  # noqa: BLE001 - the edge
-            raise self._refusal(error) from None
+            raise self._refusal(error, call) from None
 
-    async def _answer(self, request: Message, known: _Known) -> bytes:
+    async def _answer(self, request: Message, known: _Known, call: ServerCall) -> bytes:
         try:
             return known.show(await self._handler(request, known.caller))
         except Exception as error:  # noqa: BLE001 - the edge
-            raise self._refusal(error) from None
+            raise self._refusal(error, call) from None
 
     def _let_in(self, call: ServerCall) -> _Known:
         """Check all that the headers say; where the same ones came before, remember the outcome."""
         head = call.head
         read, show = self._codec(call)
         at_once = self._endpoint.at_once if show is _to_binary else None
+        kept, head.kept = head.kept, _SEEN
         known = _Known(self._admit(call), read, show, at_once, _once)
-        if head.kept is None:
-            head.kept = _SEEN
-        else:
-            known.lasts = self._gate.lasting(call.metadata)
+        if kept is not None:
+            known.lasts = self._gate.lasting(head.metadata)
             head.kept = known
         return known
 
@@ -106,7 +113,7 @@ class _Core:
                 async for reply in replies:
                     yield show(reply)
         except Exception as error:  # noqa: BLE001 - the edge
-            raise self._refusal(error) from None
+            raise self._refusal(error, call) from None
 
     async def _stream_unary(self, bodies: AsyncIterator[bytes], call: ServerCall) -> bytes:
         try:
@@ -114,7 +121,7 @@ class _Core:
             caller = self._admit(call)
             return show(await self._handler(_requests(read, bodies), caller))
         except Exception as error:  # noqa: BLE001 - the edge
-            raise self._refusal(error) from None
+            raise self._refusal(error, call) from None
 
     async def _stream_stream(self, bodies: AsyncIterator[bytes], call: ServerCall) -> AsyncIterator[bytes]:
         try:
@@ -124,11 +131,12 @@ class _Core:
                 async for reply in replies:
                     yield show(reply)
         except Exception as error:  # noqa: BLE001 - the edge
-            raise self._refusal(error) from None
+            raise self._refusal(error, call) from None
 
     def _admit(self, call: ServerCall) -> Caller:
-        return self._gate.admit(
-            call.metadata,
+        # Not the call's metadata: the caller may be remembered, and the ids of a trace are of one call.
+        caller = call.notes = self._gate.admit(
+            call.head.metadata,
             call.peer,
             self._service,
             self._name,
@@ -136,6 +144,7 @@ class _Core:
             core=True,
             connection=call.connection,
         )
+        return caller
 
     def _codec(self, call: ServerCall) -> tuple[Read, Show]:
         found = self._codecs.get(call.content_type) or self._codecs.get(plain_type(call.content_type))
@@ -143,14 +152,54 @@ class _Core:
             raise UnsupportedContentType(call.content_type)
         return found
 
-    def _refusal(self, error: Exception) -> Exception:
+    def _refusal(self, error: Exception, call: ServerCall) -> Exception:
         """What a handler raised, as a status; a defect is logged, once, and is this call's only."""
         if isinstance(error, MicroError):
             return rpc_error(error.identified(self._endpoint.id))
         if isinstance(error, RpcError | CancelledError):
             return error
-        self.log.failure("{id} failed", failure=Failure(error), id=self._endpoint.id)
-        return rpc_error(Internal(f"{type(error).__name__}: {error}", self._endpoint.id))
+        over = call.cancelled
+        call.notes = (_caller(call), Failure(error))
+        refusal = rpc_error(Internal(f"{type(error).__name__}: {error}", self._endpoint.id))
+        if over:
+            # The call has been counted, and nobody hears of this but the log.
+            self._say(call, refusal.code, refusal.message, self._tally.seconds() - call.began)
+        return refusal
+
+    def _ended(self, call: ServerCall, code: int, text: str) -> None:
+        tally = self._tally
+        took = tally.count(self._row, code, call.began)
+        if code or tally.every:
+            self._say(call, code, text, took)
+
+    def _say(self, call: ServerCall, code: int, text: str, took: float) -> None:
+        """Log the call, if it is worth it."""
+        failure = call.notes[1] if type(call.notes) is tuple else None
+        ours = failure is not None or is_ours(code, text)
+        if ours or self._tally.every:
+            caller = _caller(call)
+            account, namespace = (None, "") if caller is None else (caller.account, caller.namespace)
+            name = status_name(code)
+            ended = Ended(trace_id(call), self._service, self._name, account, namespace, name, took, text)
+            self._tally.say(ended, LogLevel.warn if ours else LogLevel.info, failure)
+
+
+def trace_id(call: ServerCall) -> str:
+    """The id of a call's trace; one that is made up where the call has none, so that it can be found in the log."""
+    if call.tail:
+        return trace_of(call.tail).decode()
+    found = trace.read(call.head.metadata)
+    return found.id if found is not None else trace.begin().id
+
+
+def _caller(call: ServerCall) -> Caller | None:
+    """Who makes a call, if they were let in."""
+    notes = call.notes
+    if type(notes) is tuple:
+        notes = notes[0]
+    if notes is None and call.head.kept not in (None, _SEEN):
+        notes = call.head.kept.caller
+    return notes if isinstance(notes, Caller) else None
 
 
 def _to_binary(message: Message) -> bytes:

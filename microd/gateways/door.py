@@ -8,20 +8,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.logger import Logger
+from twisted.logger import LogLevel
+from twisted.python.failure import Failure
 
-from microd.gateways.core import core_methods
+from microd.gateways.core import core_methods, status_name
 from microd.gateways.gate import Gate
 from microd.gateways.proxy.relay import Relayed
 from microd.gateways.proxy.verdicts import no_route
 from microd.gateways.proxy.way import Way, way_of
-from microd.gateways.refusals import rpc_error
+from microd.gateways.refusals import is_ours, rpc_error
+from microd.gateways.tally import Ended, Tally
+from microd.kernel import trace
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import Internal, MicroError
+from microd.kernel.health import Figure, gauge
 from microd.services.network.dialer import Dialer
 from microd.services.registry.model import Node
 from microd.txgrpc import GrpcServer, Limits, Method, RpcError, StatusCode, replies
@@ -40,7 +44,8 @@ class Routes(Protocol):
 class Door(GrpcServer):
     """Serves core endpoints, and relays calls to all other services.
 
-    @param extra: more methods of txgrpc, such as health and reflection; they are open to everybody.
+    @param extra: more methods of txgrpc, such as health and reflection; they are open to everybody, and not counted.
+    @param tally: counts all others.
     """
 
     def __init__(
@@ -53,14 +58,25 @@ class Door(GrpcServer):
         clock: IReactorTime,
         limits: Limits | None = None,
         extra: Mapping[str, Method] | None = None,
+        tally: Tally | None = None,
     ) -> None:
-        core = core_methods(endpoints, gate)
+        self.tally = tally = tally or Tally("grpc", clock.seconds, status_name)
+        core = core_methods(endpoints, gate, tally)
         super().__init__({**(extra or {}), **core}, clock=clock, limits=limits or Limits())
         self.gate = gate
         self.routes = routes
         self.dialer = dialer
         self.structs = frozenset(path.split("/")[1] for path in core)
         self.services = frozenset(struct.rpartition(".")[0] for struct in self.structs)
+
+    def figures(self) -> Iterator[Figure]:
+        """What was asked, and what is being asked."""
+        door = self.tally.door
+        yield from self.tally.figures()
+        yield gauge("microd_connections", "Clients that are connected.", self.connections, door=door)
+        yield gauge(
+            "microd_requests_in_flight", "Requests that are being answered.", self.in_flight, door=door
+        )
 
     def buildProtocol(self, addr: IAddress) -> ServerProtocol:
         """A client has connected."""
@@ -69,8 +85,6 @@ class Door(GrpcServer):
 
 class DoorProtocol(ServerProtocol):
     """A client's connection to a door."""
-
-    log = Logger()
 
     #: Distinct header blocks whose way is remembered, and how long each may be.
     most_ways, longest_way = 64, 4096
@@ -81,6 +95,7 @@ class DoorProtocol(ServerProtocol):
         self._ways: dict[RequestHead, Way] = {}
 
     def _fall_back(self, head: RequestHead) -> Stream:
+        defect: Failure | None = None
         try:
             return self._relayed(head)
         except RpcError as error:
@@ -88,19 +103,35 @@ class DoorProtocol(ServerProtocol):
         except MicroError as error:
             refusal = rpc_error(error)
         except Exception as error:  # noqa: BLE001 - the edge
-            self.log.failure("routing {path} failed", path=head.path)
+            defect = Failure(error)
             refusal = rpc_error(Internal(f"{type(error).__name__}: {error}", "proxy"))
+        self._refused(head, refusal, defect)
         block = replies.failure(head, refusal.code, refusal.message, refusal.details)
         return Refusal(self.connection, block)
+
+    def _refused(self, head: RequestHead, refusal: RpcError, defect: Failure | None) -> None:
+        """Count a call that goes nowhere; there may be no such service, so its name is for the log only."""
+        tally = self._door.tally
+        took = tally.count(tally.nobody, refusal.code, self.arrived)
+        ours = is_ours(refusal.code, refusal.message)
+        if not ours and not tally.every:
+            return
+        known = trace.read(head.metadata)
+        name = status_name(refusal.code)
+        ended = Ended(known.id if known else "", "", head.path, None, "", name, took, refusal.message)
+        tally.say(ended, LogLevel.warn if ours else LogLevel.info, defect)
 
     def _relayed(self, head: RequestHead) -> Stream:
         door = self._door
         way = self._ways.get(head) or self._way(head)
-        _, namespace = door.gate.check(head.metadata, way.service, way.endpoint, peer=self.peer)
+        account, namespace = door.gate.check(head.metadata, way.service, way.endpoint, peer=self.peer)
         nodes = door.routes.nodes(namespace, way.service)
         if not nodes:
             raise no_route(way.service)
-        return Relayed(self, head, way, namespace, nodes, door.dialer)
+        row = way.row
+        if row is None:
+            row = way.row = door.tally.row(way.service)
+        return Relayed(self, head, way, namespace, nodes, door.dialer, door.tally, row, account)
 
     def _way(self, head: RequestHead) -> Way:
         way = way_of(head)

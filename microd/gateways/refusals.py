@@ -19,6 +19,18 @@ def rpc_error(error: MicroError) -> RpcError:
     return RpcError(StatusCode(error.grpc_status), text, details=details)
 
 
+#: Statuses that do not say by themselves whose fault it is; 502 is UNKNOWN, and a proxy of the reference says INTERNAL for all.
+_DOUBTFUL = (StatusCode.UNKNOWN, StatusCode.INTERNAL, StatusCode.UNAVAILABLE, StatusCode.DATA_LOSS)
+
+
+def is_ours(code: int, text: str) -> bool:
+    """Whether a call which ended so failed by no fault of its caller's: one that must be found in the log."""
+    if code not in _DOUBTFUL:
+        return False
+    error = MicroError.from_json(text)
+    return error is None or (error.code >= 500 and error.code != 501)
+
+
 def _told(code: int, id: str, detail: str) -> tuple[str, bytes]:
     error = MicroError(detail, id, code)
     text = error.to_json()

@@ -46,6 +46,8 @@ class ServerCall(Stream):
     @ivar compress: None: replies are not compressed; True or False, which may change between messages: they are, or
         not, where the client takes gzip. Set it before the first reply.
     @ivar was_compressed: whether the request, of several the one last read, came compressed.
+    @ivar began: when the call came, in the clock's seconds.
+    @ivar notes: whatever its handler wants to remember with it.
     @ivar expires: the deadline in the clock's seconds; only where there is one.
     @ivar head: the request's headers, the same for all calls of the connection that came with the same ones; where there is a
         C{tail}, it is not among them.
@@ -67,12 +69,15 @@ class ServerCall(Stream):
         "_running",
         "_trailing",
         "_writer",
+        "began",
         "compress",
         "expires",
         "head",
+        "notes",
         "was_compressed",
     )
 
+    began: float
     expires: float
     compress: bool | None
     was_compressed: bool
@@ -97,6 +102,7 @@ class ServerCall(Stream):
         self.head = head
         self._method = method
         self.outbox = self.last_block = self.partial = self._armed = self._request = self._running = None
+        self.notes: Any = None
         self._inbox = self._reader = self._writer = self._children = self.compress = None
         self.headed = self.was_compressed = self._begun = self._done = self._headers_sent = self._lingers = (
             False
@@ -221,6 +227,7 @@ class ServerCall(Stream):
 
     def opened(self) -> None:
         protocol = self._protocol
+        self.began = protocol.arrived
         timeout = self.head.timeout
         if timeout is not None:
             self.expires = protocol.arrived + timeout
@@ -266,6 +273,8 @@ class ServerCall(Stream):
         self._fail(StatusCode(code), text)
 
     def was_reset(self, error: int, text: str, delivered: bool) -> None:
+        if not self._done:
+            self._over(1, text)
         self._finish()
 
     def writable(self) -> None:
@@ -414,6 +423,8 @@ class ServerCall(Stream):
                 self._send_head()
             self._done = True
             self.connection.send_trailers(self, trailers)
+            if method.ended is not None:
+                method.ended(self, 0, "")
             self._finish()
             return
         try:
@@ -433,6 +444,8 @@ class ServerCall(Stream):
             self._done = True
             head = self.head
             self.connection.send_unary(self, head.reply_block or replies.head_block(head), message, trailers)
+        if method.ended is not None:
+            method.ended(self, 0, "")
         if self._armed is not None or self._children:
             self._finish()
 
@@ -503,7 +516,14 @@ class ServerCall(Stream):
         else:
             self._headers_sent = True
             self.connection.send_headers(self, replies.head_block(self.head) + block, end=True)
+        self._over(code, text)
         self._finish()
+
+    def _over(self, code: int, text: str) -> None:
+        """The call has ended, and who wants to know is told."""
+        ended = self._method.ended
+        if ended is not None:
+            ended(self, code, text)
 
     def _finish(self) -> None:
         """The call is over: disarm, and stop a handler that still runs."""

@@ -11,6 +11,7 @@ from microd.txgrpc.status import RpcError, StatusCode
 Kind = Literal["unary_unary", "unary_stream", "stream_unary", "stream_stream"]
 Deserialize = Callable[[bytes], Any] | None
 Serialize = Callable[[Any], bytes] | None
+Ended = Callable[[Any, int, str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Method:
     @ivar endless: its calls go on until somebody ends them, as those of a watch do; a drain does so, with UNAVAILABLE.
     @ivar plain: C{handler} (of one request and one reply) is no C{async def}: it returns the reply, or a coroutine for
         what has to wait. Only that coroutine may make calls that depend on this one.
+    @ivar ended: C{ended(call, code, text)} is called once with each call that is over, however it ended; must not raise.
     """
 
     kind: Kind
@@ -30,6 +32,7 @@ class Method:
     serialize: Serialize = None
     endless: bool = False
     plain: bool = False
+    ended: Ended | None = None
     streams_in: bool = field(init=False)
     streams_out: bool = field(init=False)
 

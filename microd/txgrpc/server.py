@@ -109,6 +109,11 @@ class GrpcServer:
         """How many clients are connected."""
         return len(self._protocols)
 
+    @property
+    def in_flight(self) -> int:
+        """How many calls are being answered."""
+        return sum([len(protocol.connection.streams) for protocol in self._protocols])
+
     def look_up(self, call: ServerCall) -> Method:
         """What serves a call whose path is not one of C{methods}.
 

@@ -27,6 +27,7 @@ class Onward(Outbound):
 
     def __init__(self, call: Relayed, channel: Channel, block: bytes, first: bytes, whole: bool) -> None:
         super().__init__(channel, block, first, whole, None)
+        self.tail = call.tail
         self._call = call
         self._unpaid = 0
 

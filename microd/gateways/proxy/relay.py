@@ -18,13 +18,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from twisted.logger import Logger
+from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from microd.gateways.proxy.onward import Onward, hold
 from microd.gateways.proxy.verdicts import verdict
 from microd.gateways.proxy.way import Way, answer_block, trailers
-from microd.gateways.refusals import rpc_error
+from microd.gateways.refusals import is_ours, rpc_error
+from microd.gateways.tally import Ended, Row, Tally
+from microd.kernel.caller import Account
 from microd.kernel.errors import Internal
 from microd.services.registry.model import Node
 from microd.txgrpc import Method, RpcError, StatusCode, replies
@@ -32,7 +34,9 @@ from microd.txgrpc.call import ServerCall
 from microd.txgrpc.frames import PREFIX
 from microd.txgrpc.heads import RequestHead, ResponseHead
 from microd.txgrpc.messages import frame_again
+from microd.txgrpc.status import decode_message
 from microd.txgrpc.stream import LOCAL
+from microd.txgrpc.tail import begin, trace_of
 
 if TYPE_CHECKING:
     from microd.services.network.dialer import Dialer
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
 
 #: How much of a request is kept for another node; a longer one is not sent anew.
 _MOST_KEPT = 1 << 20
+#: The last status that gRPC knows, and how much of what goes with one is looked at.
+_MOST_STATUS, _LONGEST_TEXT = max(StatusCode), 4096
 #: Nodes which are tried for one call.
 _MOST_TRIED = 16
 
@@ -62,11 +68,10 @@ class Relayed(ServerCall):
     @ivar _extra: the node's own headers, for ours.
     """
 
-    _log = Logger()
-
     opaque = True
 
     __slots__ = (
+        "_account",
         "_answered",
         "_dialer",
         "_extra",
@@ -77,6 +82,9 @@ class Relayed(ServerCall):
         "_nodes",
         "_only",
         "_onward",
+        "_row",
+        "_state",
+        "_tally",
         "_tried",
         "_unpaid",
         "_way",
@@ -91,8 +99,14 @@ class Relayed(ServerCall):
         namespace: str,
         nodes: Sequence[Node],
         dialer: Dialer,
+        tally: Tally,
+        row: Row,
+        account: Account | None,
     ) -> None:
         super().__init__(protocol, head, _RELAYED)
+        self._tally = tally
+        self._row = row
+        self._account = account
         self._way = way
         self._namespace = namespace
         self._nodes = nodes
@@ -110,6 +124,15 @@ class Relayed(ServerCall):
 
     def opened(self) -> None:
         protocol = self._protocol
+        self.began = protocol.arrived
+        ids = self._way.ids
+        if self.tail or ids.trace:
+            # The trace goes on with the caller's span: here is none.
+            self.tail = self.tail or ids.tail
+            self._state = ids.state
+        else:
+            self.tail = begin()
+            self._state = b""
         timeout = self.head.timeout
         if timeout is not None:
             self.expires = protocol.arrived + timeout
@@ -118,6 +141,7 @@ class Relayed(ServerCall):
     def message_received(self, message: bytes, last: bool) -> None:
         if self._done:
             return
+        self._tally.received += len(message)
         if last:
             self._whole = True
         else:
@@ -180,6 +204,8 @@ class Relayed(ServerCall):
         if ready is not None and turn is not None:
             hold(ready, turn)
         block = self._way.block(channel.scheme, channel.authority, self._namespace)
+        if self._state:
+            block += self._state
         whole = first[0] if len(first) == 1 else b"".join(first)
         self._onward = onward = Onward(self, channel, block, whole, self._whole)
         channel.submit(onward, self.time_remaining(), False)
@@ -221,6 +247,7 @@ class Relayed(ServerCall):
 
     def replied(self, message: bytes, onward: Onward) -> bool:
         """Pass on a reply; whether the client can take more."""
+        self._tally.sent += len(message)
         if self._only is None and not self._headers_sent:
             # Mostly it is the only one, and goes out together with what follows.
             self._only = message
@@ -251,6 +278,10 @@ class Relayed(ServerCall):
             self._done = True
             self.connection.send_trailers(self, block)
         self._onward = None
+        status = head.grpc_status or 0
+        if status > _MOST_STATUS:
+            status = StatusCode.UNKNOWN
+        self._over(status, "" if status == 0 else _text(head))
 
     def _flush(self) -> None:
         """Send the reply which waited for what comes after it."""
@@ -286,8 +317,22 @@ class Relayed(ServerCall):
         if onward is not None:
             onward.pay()
 
+    def _over(self, code: int, text: str) -> None:
+        tally = self._tally
+        took = tally.count(self._row, code, self.began)
+        if code or tally.every:
+            failure, self.notes = self.notes, None
+            if tally.every or failure is not None or is_ours(code, text):
+                way = self._way
+                name = tally.name_of(code)
+                trace = trace_of(self.tail).decode() or way.ids.trace
+                ended = Ended(
+                    trace, way.service, way.endpoint, self._account, self._namespace, name, took, text
+                )
+                tally.say(ended, LogLevel.warn if is_ours(code, text) else LogLevel.info, failure)
+
     def _defect(self, error: Exception) -> None:
-        self._log.failure("relaying {path} failed", failure=Failure(error), path=self.path)
+        self.notes = Failure(error)
         refusal = rpc_error(Internal(f"{type(error).__name__}: {error}", "proxy"))
         self._fail(refusal.code, refusal.message, refusal.details)
 
@@ -297,3 +342,8 @@ class Relayed(ServerCall):
         onward, self._onward = self._onward, None
         if onward is not None:
             onward.abandon()
+
+
+def _text(head: ResponseHead) -> str:
+    """What an answer says of its status."""
+    return decode_message(head.grpc_message[:_LONGEST_TEXT])
