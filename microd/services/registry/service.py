@@ -99,9 +99,9 @@ class Registry(TwistedService, IRegistry):
         yield counter("microd_registry_watchers_cut_total", behind, self._cut_off)
 
     def revoked(self, namespace: str, id: str) -> None:
-        for watch in [each for each in self._watches if each.reader is not None]:
-            assert watch.reader is not None
-            if (watch.reader.issuer, watch.reader.id) == (namespace, id):
+        for watch in list(self._watches):
+            reader = watch.reader
+            if reader is not None and (reader.issuer, reader.id) == (namespace, id):
                 watch.cut(Unauthorized(f"the account {id} was revoked: log in again"))
 
     def nodes(self, namespace: str, name: str) -> tuple[Node, ...]:
