@@ -12,12 +12,11 @@ accounts, of the platform's admins, and where services come in, of L{Neighbours}
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Protocol
 
+from microd.kernel.authorization import token_of
 from microd.kernel.caller import DEFAULT_NAMESPACE, Account, Caller
 from microd.kernel.errors import Forbidden, MicroError, Unauthorized
 from microd.services.auth.interface import Inspector
@@ -83,7 +82,7 @@ class Gate:
 
     def lasting(self, headers: Headers) -> Callable[[], bool]:
         """Whether it may be remembered how a call with these headers was just let in; ask before each use."""
-        return self._auth.lasting(_token_of(headers.get("authorization")))
+        return self._auth.lasting(token_of(headers.get("authorization")))
 
     def check(
         self, headers: Headers, service: str, endpoint: str, *, core: bool = False, peer: str = ""
@@ -95,7 +94,7 @@ class Gate:
         if known is not None and known[2]():
             return known[0], known[1]
         try:
-            token = _token_of(authorization)
+            token = token_of(authorization)
             account = None if token is None else self._auth.inspect_cached(token)
             lasts = self._auth.lasting(token)
             if account is None and self._is_neighbour(peer, asked):
@@ -199,29 +198,6 @@ def _once() -> bool:
 @lru_cache(maxsize=4096)
 def _core_resource(service: str, endpoint: str) -> Resource:
     return Resource("service", service, endpoint, core=True)
-
-
-def _token_of(authorization: object) -> str | None:
-    if not authorization or not isinstance(authorization, str):
-        return None
-    return authorization[7:] if authorization[:7] == "Bearer " else _token_in(authorization)
-
-
-def _token_in(authorization: str) -> str:
-    """The token in an C{Authorization} which does not begin as most do."""
-    scheme, _, rest = authorization.partition(" ")
-    match scheme.lower():
-        case "bearer":
-            return rest.strip()
-        case "basic":
-            try:
-                _, colon, token = base64.b64decode(rest.strip(), validate=True).decode().partition(":")
-            except (binascii.Error, UnicodeDecodeError):
-                colon = ""
-            if colon:
-                return token
-            raise Unauthorized("invalid authorization header. Incorrect format")
-    raise Unauthorized("invalid authorization header. expected Bearer schema")
 
 
 class _Texts(Mapping[str, str]):

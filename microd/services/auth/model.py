@@ -7,6 +7,21 @@ from dataclasses import dataclass, field
 
 from microd.kernel.caller import Account
 from microd.kernel.errors import BadRequest
+from microd.kernel.rules import DEFAULT_RULE, Resource, Rule
+
+__all__ = [
+    "DEFAULT_RULE",
+    "Draft",
+    "Enrolment",
+    "InvalidToken",
+    "Resource",
+    "Rule",
+    "Session",
+    "Token",
+    "UnknownAccount",
+    "UnknownRule",
+    "WrongSecret",
+]
 
 
 class InvalidToken(BadRequest):
@@ -84,35 +99,3 @@ class Token:
     refresh: str
     created: int
     expires: int
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """What somebody wants to use; in a rule C{*} stands for any.
-
-    @ivar core: it is the platform's own; told by the door, never by a rule.
-    """
-
-    type: str = "*"
-    name: str = "*"
-    endpoint: str = "*"
-    core: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Who may use what.
-
-    @ivar scope: empty for everybody, C{*} for accounts of the namespace, C{+} for any account, else a scope to have.
-    @ivar priority: the higher, the earlier it is asked.
-    """
-
-    id: str
-    scope: str
-    resource: Resource
-    granted: bool
-    priority: int = 0
-
-
-#: The rule with which every namespace begins (spec 5.2): everybody may call every service of its users.
-DEFAULT_RULE = Rule(id="default", scope="", resource=Resource(), granted=True)

@@ -211,7 +211,7 @@ class Auth(OrderedService):
     # -- may they?
 
     def authorize(self, account: Account | None, namespace: str, resource: Resource) -> None:
-        """May they? Waits for nothing; L{microd.services.auth.verdicts} says how it is decided.
+        """May they? Waits for nothing; L{microd.kernel.rules} says how it is decided.
 
         @raise Unauthorized: not without an account.
         @raise Forbidden: not with this one; the rule that says so is named.
