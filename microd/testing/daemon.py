@@ -190,7 +190,9 @@ class FakeDaemon:
                         return
                     yield reply
             finally:
-                await replies.aclose()
+                # Where it is still at work, both are being collected as garbage.
+                if not replies.ag_running:
+                    await replies.aclose()
 
         if endpoint.server_streaming:
             return Method("unary_stream", stream, endpoint.request.FromString, _bytes)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Iterable
 from typing import Any
+from weakref import finalize
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -63,8 +64,9 @@ class ServiceTester:
         )
         self.daemon.services[service.name] = self.server
         self.client = self._client("tester", Sources())
-        self._watching = Watching(service.client.config, NoBridge(), self.clock)
-        ensureDeferred(self._watching.begin(service.config.wishes))
+        watching = Watching(service.client.config, NoBridge(), self.clock)
+        ensureDeferred(watching.begin(service.config.wishes))
+        finalize(self, watching.end)
 
     def _client(self, name: str, sources: Sources) -> Client:
         self.daemon.accounts["micro", name] = f"secret of {name}"

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from microd.framework.bridge import Bridge
+from microd.framework.config.closing import close
 from microd.framework.config.following import Caller, Following
 from microd.framework.config.questions import NOTHING, Questions, Said
 from microd.framework.config.reading import Reading
@@ -96,7 +97,7 @@ class Config(Values):
                     last = value
                     yield value
         finally:
-            await values.aclose()
+            await close(values)
 
     def _value(self, path: str, default: Any, kind: Any, secret: bool) -> Awaitable[Any]:
         return self._bridge.theirs(self.value(path, default, kind, secret))

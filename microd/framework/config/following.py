@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from microd.framework.config.closing import close
 from microd.framework.config.questions import Said, said
 from microd.framework.outgoing import CORE
 from microd.framework.tokens import Tokens
@@ -88,7 +89,7 @@ class Following:
             except MicroError as problem:
                 self._judge(problem)
             finally:
-                await replies.aclose()
+                await close(replies)
             await deferLater(self._clock, self._chance(0.0, self._wait))
             self._wait = min(2 * self._wait, LONGEST_WAIT)
 

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from microd.framework.bridge import Bridge
 from microd.framework.config.client import Config
+from microd.framework.config.closing import close
 from microd.framework.config.reading import Reading
 from microd.framework.config.sources import Sources
 from microd.framework.config.values import Values
@@ -143,7 +144,7 @@ class Watching:
                 if not told.called:
                     told.callback(None)
         finally:
-            await values.aclose()
+            await close(values)
             if not told.called:
                 told.callback(None)
 
