@@ -121,6 +121,17 @@ def test_costs_nothing(door: Door) -> None:
     assert door.guard.inspect_cached == door.auth.inspect_cached
 
 
+def test_who_was_let_in(door: Door) -> None:
+    """Who was let in before is not remembered beyond a change of the list."""
+    before = door.guard.lasting("ann")
+    assert before()
+    door.add(ANN)
+    after = door.guard.lasting("admin")
+    assert (before(), after()) == (False, True)
+    door.remove(ANN)
+    assert not after()
+
+
 @pytest.mark.parametrize("name", ["AddToBlockList", "RemoveFromBlockList", "ReadBlockList"])
 def test_who(door: Door, name: str) -> None:
     """Only who administers the platform may read the list or change it."""
