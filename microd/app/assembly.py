@@ -123,9 +123,9 @@ class _Assembly:
         self._runtime = self._build_runtime()
         self._reasons: dict[str, Reason] = {}
         self._debug = self._build_debug()
-        self._endpoints = [self._debug.watched(each) for each in self._core_endpoints()]
+        self._endpoints = [self._debug.noted(each) for each in self._core_endpoints()]
         debug = debug_rpc.endpoints(self._debug, self._reasons_of)
-        self._unlisted = [self._debug.watched(each) for each in debug]
+        self._unlisted = [self._debug.noted(each) for each in debug]
         self._figures: list[Figures] = [process.figures]
         self._pulse = Pulse(reactor, partial(notify_systemd, "WATCHDOG=1", environ), environ, os.getpid())
         self._listeners = {name: build() for name, build in self._door_builders() if name in self._doors}
@@ -295,7 +295,7 @@ class _Assembly:
             self._router,
             self._dialer,
             self._registry,
-            [*self._endpoints, *self._unlisted],
+            [self._debug.watched(each) for each in (*self._endpoints, *self._unlisted)],
             version=__version__,
             cors=wanted.enable_cors,
             limits=api_limits.Limits(body=wanted.max_body, call=wanted.timeout),

@@ -15,6 +15,7 @@ from microd.gateways.gate import Gate
 from microd.gateways.refusals import is_ours, rpc_error
 from microd.gateways.tally import Ended, Tally
 from microd.kernel import protojson, trace
+from microd.kernel.activity import UNTRACED
 from microd.kernel.caller import Caller
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import BadRequest, Internal, MicroError
@@ -53,6 +54,8 @@ class _Core:
         self._handler = endpoint.handler
         self._gate = gate
         self._service, self._name = endpoint.service, endpoint.name
+        self._activity = endpoint.activity
+        self._span = "" if endpoint.name.startswith(UNTRACED) else endpoint.id
         request = endpoint.request
         binary = (request.FromString, _to_binary)
         self._codecs: Mapping[str, tuple[Read, Show]] = {
@@ -169,8 +172,17 @@ class _Core:
     def _ended(self, call: ServerCall, code: int, text: str) -> None:
         tally = self._tally
         took = tally.count(self._row, code, call.began)
+        if self._activity is not None:
+            error = "" if code == 0 else self._error(code, text)
+            self._activity.answered(self._span, call.began, took, error, call.tail or call.head)
         if code or tally.every:
             self._say(call, code, text, took)
+
+    def _error(self, code: int, text: str) -> str:
+        """Why a call failed; a stream that its reader left has not."""
+        if code == StatusCode.CANCELLED:
+            return "" if self._endpoint.server_streaming else "the caller has gone away"
+        return text or status_name(code)
 
     def _say(self, call: ServerCall, code: int, text: str, took: float) -> None:
         """Log the call, if it is worth it."""

@@ -51,8 +51,9 @@ class Place(NamedTuple):
     parent: str
 
 
-#: A span which nobody has asked for: name, type, start, end, error, and its place, or what has the headers that tell it.
-Note = tuple[str, int, int, int, str, object]
+#: A span which nobody has asked for: name, type, start and end (nanoseconds; or seconds, which are floats), error, and its
+#: place, or what has the headers that tell it.
+Note = tuple[str, int, float, float, str, object]
 Headers = Iterable[tuple[str, object]]
 
 
@@ -85,6 +86,20 @@ class Activity:
         self._notes: deque[Note | Span] = deque(maxlen=KEPT)
         self.note: Callable[[Note], None] = self._notes.append
 
+    def answered(self, name: str, began: float, took: float, error: str, where: object) -> None:
+        """A call is over.
+
+        @param name: the span's; empty for a call which shall be none.
+        @param began: seconds of the unix epoch.
+        @param error: why it failed, in words or as an error object; empty where all went well.
+        @param where: see L{Note}.
+        """
+        self.requests += 1
+        if error:
+            self.errors += 1
+        if name:
+            self.note((name, INBOUND, began, began + took, error, where))
+
     def spans(self, id: str = "") -> list[Span]:
         """The last spans, the first to end first; of one trace, if an C{id} is given in any form of L{trace.trace_id}."""
         wanted = trace.trace_id(id)
@@ -108,8 +123,12 @@ class Activity:
             own.span,
             place.parent,
             name,
-            started,
-            max(0, ended - started),
+            _nanoseconds(started),
+            max(0, _nanoseconds(ended) - _nanoseconds(started)),
             {"error": error} if error else {},
             type,
         )
+
+
+def _nanoseconds(moment: float) -> int:
+    return moment if isinstance(moment, int) else round(moment * 1e9)

@@ -8,6 +8,8 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from microd.kernel.activity import Activity
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -25,6 +27,7 @@ class Endpoint:
     @ivar at_once: C{at_once(request, caller)}, for a unary endpoint: a door which speaks protobuf may ask it first, and is
         spared the waiting. It gives the reply's bytes, or None for whatever C{handler} is to be asked; it raises the same.
     @ivar endless: calls go on until somebody ends them; a daemon that stops does not wait for them.
+    @ivar activity: takes note of each call that a gRPC door has answered.
     @ivar path: C{/package.Struct/Method}, the gRPC path.
     """
 
@@ -36,6 +39,7 @@ class Endpoint:
     server_streaming: bool = False
     endless: bool = False
     at_once: Callable[..., bytes | None] | None = None
+    activity: Activity | None = None
 
     @property
     def service(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import cast
 
 from twisted.application.service import Service
@@ -47,8 +48,12 @@ class Debug(Service):
         self._publisher.removeObserver(self._observer)
         self._vitals.collections.end()
 
+    def noted(self, endpoint: Endpoint) -> Endpoint:
+        """The same endpoint, for doors which note each call that they have answered."""
+        return replace(endpoint, activity=self.activities[endpoint.service])
+
     def watched(self, endpoint: Endpoint) -> Endpoint:
-        """The same endpoint, with its calls noted."""
+        """The same endpoint, for doors which do not."""
         return watched(endpoint, self.activities[endpoint.service])
 
     def observe(self, event: LogEvent) -> None:

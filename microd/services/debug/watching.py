@@ -1,4 +1,8 @@
-"""Core endpoints whose calls are noted, whichever door they come through."""
+"""Core endpoints whose calls are noted, for doors which do not note them by themselves.
+
+The gRPC doors do so at a call's end, by L{Endpoint.activity}, as they know the ids of each call's trace: the caller that a
+handler is given may be remembered from another call of the same client.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +24,7 @@ def watched(endpoint: Endpoint, activity: Activity) -> Endpoint:
     """The same endpoint; its calls are counted, and become spans unless they are Debug's own."""
     watch = _Watch(endpoint, activity)
     handler: Callable[..., Any] = watch.stream if endpoint.server_streaming else watch.unary
-    at_once = None if endpoint.at_once is None else watch.at_once
-    return replace(endpoint, handler=wraps(endpoint.handler)(handler), at_once=at_once)
+    return replace(endpoint, handler=wraps(endpoint.handler)(handler), at_once=None)
 
 
 class _Watch:
@@ -30,7 +33,6 @@ class _Watch:
     def __init__(self, endpoint: Endpoint, activity: Activity) -> None:
         self._id = endpoint.id
         self._handler = endpoint.handler
-        self._at_once: Any = endpoint.at_once
         self._activity = activity
         self._traced = not endpoint.name.startswith(UNTRACED)
 
@@ -70,20 +72,6 @@ class _Watch:
                 ended(caller, started, error)
 
         return stream
-
-    def at_once(self, request: Any, caller: Caller) -> bytes | None:
-        activity = self._activity
-        started = activity.now()
-        try:
-            reply: bytes | None = self._at_once(request, caller)
-        except BaseException as problem:
-            self._ended(caller, started, _why(problem))
-            raise
-        if reply is not None:
-            # Spelled out: reads from the store come through here.
-            activity.requests += 1
-            activity.note((self._id, INBOUND, started, activity.now(), "", caller.metadata))
-        return reply
 
     def _ended(self, caller: Caller, started: int, error: str) -> None:
         activity = self._activity

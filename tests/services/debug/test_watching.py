@@ -33,13 +33,6 @@ async def follow(request: str, caller: Caller) -> AsyncIterator[str]:
         yield await read(request, caller)
 
 
-def at_once(request: str, caller: Caller) -> bytes | None:
-    """Say what is known."""
-    if request == "nothing":
-        raise NotFound("there is nothing")
-    return request.encode() or None
-
-
 @pytest.fixture
 def activity() -> Activity:
     """What a service was asked, by a clock that ticks when it is looked at."""
@@ -68,18 +61,6 @@ def test_error(activity: Activity) -> None:
         done(endpoint(activity).handler("nothing", CALLER))
     assert activity.spans()[0].metadata == {"error": "there is nothing"}
     assert (activity.requests, activity.errors) == (1, 1)
-
-
-def test_at_once(activity: Activity) -> None:
-    """What is answered at once is noted as well; what is not is left to the handler."""
-    watch = endpoint(activity, at_once=at_once).at_once
-    assert watch is not None
-    assert watch("k", CALLER) == b"k"
-    assert watch("", CALLER) is None
-    with pytest.raises(NotFound):
-        watch("nothing", CALLER)
-    assert [dict(span.metadata) for span in activity.spans(TRACE)] == [{}, {"error": "there is nothing"}]
-    assert (activity.requests, activity.errors) == (2, 1)
 
 
 def test_stream(activity: Activity) -> None:
