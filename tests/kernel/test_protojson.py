@@ -122,15 +122,17 @@ def test_as_protobuf_does(message: Any) -> None:
 def test_the_same_as_the_reference() -> None:
     """Every field is there, names are the contract's, 64-bit numbers are strings, bytes base64, no white space."""
     answer = store_pb2.ReadResponse(records=[store_pb2.Record(key="foo", value=b"bar")])
-    assert dump(answer) == b'{"records":[{"key":"foo","value":"YmFy","expiry":"0","metadata":{}}]}'
+    assert dump(answer) == (
+        b'{"records":[{"key":"foo","value":"YmFy","expiry":"0","metadata":{},"version":"0"}],"next":""}'
+    )
 
 
 def test_absent() -> None:
-    """An absent message is null; an empty one is there."""
+    """An absent message is null, as is a field which knows whether it is there; an empty message is there."""
     assert orjson.loads(dump(store_pb2.WriteRequest())) == {"record": None, "options": None}
     assert orjson.loads(dump(store_pb2.WriteRequest(options=store_pb2.WriteOptions()))) == {
         "record": None,
-        "options": {"database": "", "table": ""},
+        "options": {"database": "", "table": "", "if_version": None},
     }
 
 

@@ -295,6 +295,7 @@ def test_watch(wire: Wire) -> None:
     assert event.timestamp == 1_700_000_000 * 10**9
     assert event.id.isdecimal()
     assert event.id == watcher.events[1].id != watcher.events[2].id
+    watcher.reading.cancel()
 
 
 def test_watch_is_checked(wire: Wire) -> None:
@@ -305,6 +306,7 @@ def test_watch_is_checked(wire: Wire) -> None:
     wire.register("acme", "x", 7)
     wire.register("other", "y", 8)
     assert every.told == [("Create", "7"), ("Create", "8")]
+    every.reading.cancel()
 
 
 def test_watcher_leaves(wire: Wire) -> None:

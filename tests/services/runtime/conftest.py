@@ -87,15 +87,15 @@ class SlowStore(MemoryStore):
 
     gate: Deferred[None] | None = None
 
-    async def write(self, database: str, table: str, record: Record) -> None:
+    async def write(self, database: str, table: str, record: Record, *, if_version: int | None = None) -> int:
         if self.gate is not None:
             await self.gate
-        await super().write(database, table, record)
+        return await super().write(database, table, record, if_version=if_version)
 
-    async def delete(self, database: str, table: str, key: str) -> None:
+    async def delete(self, database: str, table: str, key: str, *, if_version: int | None = None) -> None:
         if self.gate is not None:
             await self.gate
-        await super().delete(database, table, key)
+        await super().delete(database, table, key, if_version=if_version)
 
     async def read(self, database: str, table: str, query: Query) -> Sequence[Record]:
         if self.gate is not None:
