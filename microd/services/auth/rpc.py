@@ -48,11 +48,8 @@ class _Rpc:
         return wire.InspectResponse(account=account_message(await self._auth.inspect(request.token)))
 
     async def token(self, request: wire.TokenRequest, caller: Caller) -> wire.TokenResponse:
-        namespace = request.options.namespace
-        if namespace:
-            require_name("the namespace", namespace)
         token = await self._auth.token(
-            namespace,
+            request.options.namespace,
             id=request.id,
             secret=request.secret,
             refresh_token=request.refresh_token,

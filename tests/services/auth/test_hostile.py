@@ -37,8 +37,6 @@ def refused(scene: Any, path: str, request: Any) -> str:
     ("path", "request_"),
     [
         (GENERATE, wire.GenerateRequest(id="x")),
-        (TOKEN, wire.TokenRequest(id="admin", secret="first-secret")),
-        (TOKEN, wire.TokenRequest(refresh_token="x.y")),
         (ACCOUNTS, wire.ListAccountsRequest()),
         (DELETE, wire.DeleteAccountRequest(id="admin")),
         (CHANGE, wire.ChangeSecretRequest(id="admin", new_secret="x")),
@@ -54,6 +52,18 @@ def test_namespaces(scene: Any, path: str, request_: Any, namespace: str) -> Non
     request.CopyFrom(request_)
     request.options.namespace = namespace
     assert refused(scene, path, request).startswith("the namespace ")
+
+
+@pytest.mark.parametrize("namespace", NO_NAMESPACES, ids=lambda text: text[:9])
+def test_token_of_no_namespace(scene: Any, namespace: str) -> None:
+    """Where no account can be, none is found; and no refresh token is good there."""
+    good = scene.token(id="admin", secret="first-secret").refresh
+    options = wire.Options(namespace=namespace)
+    request = wire.TokenRequest(id="admin", secret="first-secret", options=options)
+    assert refused(scene, TOKEN, request) == "Account not found with this ID"
+    request = wire.TokenRequest(refresh_token=good, options=options)
+    assert refused(scene, TOKEN, request) == "invalid token provided"
+    scene.token(refresh_token=good)
 
 
 @pytest.mark.parametrize(
