@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from json.encoder import encode_basestring
 from typing import Any, NoReturn
 
 from microd.kernel.errors import BadRequest
 
+_WORDS = {None: "null", True: "true", False: "false"}
 _REFUSAL = "Request is invalid JSON: "
 
 
@@ -42,7 +44,7 @@ def dump(value: Any) -> str:
 
 def quoted(value: str | bool | None) -> str:
     """A string, a boolean or null."""
-    return json.dumps(value, ensure_ascii=False)
+    return encode_basestring(value) if isinstance(value, str) else _WORDS[value]
 
 
 def size(text: str) -> int:
@@ -50,6 +52,8 @@ def size(text: str) -> int:
 
     @raise BadRequest: half of a surrogate pair is in it, which JSON can write and UTF-8 cannot.
     """
+    if text.isascii():
+        return len(text)
     try:
         return len(text.encode())
     except UnicodeEncodeError:

@@ -90,7 +90,7 @@ class ConfigWire:
 
     async def watch(self, request: pb.WatchRequest, caller: Caller) -> AsyncIterator[pb.WatchResponse]:
         namespace = _namespace(request.namespace, caller)
-        watch = await self._config.watch(namespace, request.path)
+        watch = await self._config.watch(namespace, request.path, caller.account)
         try:
             async for version, node in watch:
                 shown = self._config.shown(namespace, watch.path, node, secret=request.options.secret)

@@ -52,16 +52,24 @@ def value_from(data: str, path: Path, limits: Limits) -> Any:
 def _spread(value: Mapping[str, Any], path: Path, limits: Limits) -> dict[str, Any]:
     """An object with its dotted keys taken apart; where two name one place, the later wins."""
     found: dict[str, Any] = {}
+    longest = limits.path - len(".".join(path).encode()) - 1 if len(path) < limits.depth else 0
     for name, inner in value.items():
-        jsontext.size(name)
-        if not name:
-            raise BadRequest(f"an object at {'.'.join(path) or 'the root'} has an empty key")
-        keys = path_from(".".join((*path, name)), limits)
-        if isinstance(inner, dict):
-            _graft(found, keys[len(path) :], _spread(inner, keys, limits))
+        # Most keys are plain, and many; they need not be looked at twice.
+        plain = name.isascii() and name.isprintable() and "." not in name and 0 < len(name) <= longest
+        keys = (*path, name) if plain else _keys_from(path, name, limits)
+        made = _spread(inner, keys, limits) if isinstance(inner, dict) else _leaf_from(inner, keys, limits)
+        if plain and name not in found:
+            found[name] = made
         else:
-            _graft(found, keys[len(path) :], _leaf_from(inner, keys, limits))
+            _graft(found, keys[len(path) :], made)
     return found
+
+
+def _keys_from(path: Path, name: str, limits: Limits) -> Path:
+    jsontext.size(name)
+    if not name:
+        raise BadRequest(f"an object at {'.'.join(path) or 'the root'} has an empty key")
+    return path_from(".".join((*path, name)), limits)
 
 
 def _graft(tree: dict[str, Any], keys: Path, value: Any) -> None:
@@ -79,7 +87,7 @@ def _graft(tree: dict[str, Any], keys: Path, value: Any) -> None:
 
 
 def _leaf_from(value: Any, path: Path, limits: Limits) -> Leaf:
-    if jsontext.deeper(value, limits.depth):
+    if isinstance(value, (dict, list)) and jsontext.deeper(value, limits.depth):
         raise BadRequest(f"the value at {'.'.join(path)} is nested more than {limits.depth} deep")
     text = jsontext.dump(value)
     if jsontext.size(text) > limits.value:

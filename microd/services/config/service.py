@@ -9,7 +9,7 @@ from functools import partial
 from twisted.internet.interfaces import IReactorTime
 
 from microd.kernel.caller import Account
-from microd.kernel.errors import BadRequest, NotFound, Unavailable
+from microd.kernel.errors import BadRequest, NotFound, Unauthorized, Unavailable
 from microd.kernel.lifecycle import OrderedService
 from microd.services.config import jsontext, rules
 from microd.services.config.interface import Documents
@@ -150,8 +150,12 @@ class Config(OrderedService):
             return node.secret and not secret
         masked, between = False, "{"
         for key in sorted(node):
-            write(f"{between}{jsontext.quoted(key)}:")
-            masked = self._show(namespace, (*path, key), node[key], secret, write) or masked
+            inner = node[key]
+            if isinstance(inner, Leaf) and not inner.secret:
+                write(f"{between}{jsontext.quoted(key)}:{inner.text}")
+            else:
+                write(f"{between}{jsontext.quoted(key)}:")
+                masked = self._show(namespace, (*path, key), inner, secret, write) or masked
             between = ","
         write("}" if node else "{}")
         return masked
@@ -273,7 +277,7 @@ class Config(OrderedService):
 
     # -- watching
 
-    async def watch(self, namespace: str, path: str = "") -> Watch:
+    async def watch(self, namespace: str, path: str = "", reader: Account | None = None) -> Watch:
         """What is at a path, now and after each change of it.
 
         @raise Unavailable: too many watch already.
@@ -282,7 +286,7 @@ class Config(OrderedService):
         document = await self._ledger.load(namespace)
         if sum(map(len, self._watches.values())) >= self._limits.watchers:
             raise Unavailable(f"there are {self._limits.watchers} watchers already")
-        watch = Watch(keys, document, self._limits.backlog)
+        watch = Watch(keys, document, self._limits.backlog, reader)
         self._watches.setdefault(namespace, set()).add(watch)
         return watch
 
@@ -293,6 +297,13 @@ class Config(OrderedService):
         watches.discard(watch)
         if not watches:
             self._watches.pop(namespace, None)
+
+    def revoked(self, namespace: str, id: str) -> None:
+        """All that was issued to an account has become void: it watches no more."""
+        for watch in [each for watches in self._watches.values() for each in watches]:
+            reader = watch.reader
+            if reader is not None and (reader.issuer, reader.id) == (namespace, id):
+                watch.cut(Unauthorized(f"the account {id} was revoked: log in again"))
 
     def _tell(self, namespace: str, before: Document, after: Document) -> None:
         for watch in list(self._watches.get(namespace, ())):

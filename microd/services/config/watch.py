@@ -6,6 +6,7 @@ from collections import deque
 
 from twisted.internet.defer import Deferred
 
+from microd.kernel.caller import Account
 from microd.kernel.errors import MicroError, Unavailable
 from microd.services.config import rules
 from microd.services.config.model import Document, Node, Path
@@ -18,10 +19,12 @@ class Watch:
 
     @ivar path: which.
     @ivar watched: whether C{offer} is still of use.
+    @ivar reader: who watches.
     """
 
-    def __init__(self, path: Path, document: Document, backlog: int) -> None:
+    def __init__(self, path: Path, document: Document, backlog: int, reader: Account | None = None) -> None:
         self.path = path
+        self.reader = reader
         self._backlog = backlog
         self._changes: deque[tuple[int, Node | None]] = deque(
             [(document.version, rules.at(document.root, path))]
@@ -61,8 +64,12 @@ class Watch:
 
     def close(self) -> None:
         """Stop watching."""
+        self.cut(None)
+
+    def cut(self, error: MicroError | None) -> None:
+        """As L{end}, but what is queued is told no more."""
         self._changes.clear()
-        self.end(None)
+        self.end(error)
 
     def end(self, error: MicroError | None) -> None:
         """Take no more changes; iteration goes on through those queued, then stops or raises C{error}."""
