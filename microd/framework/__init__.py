@@ -53,6 +53,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from microd.framework.blobs import Blob
     from microd.framework.blocking import BlockingClient
     from microd.framework.client import Client
     from microd.framework.config.sources import ConfigError, File, Sources
@@ -93,6 +94,7 @@ __all__ = [
     "Account",
     "BadGateway",
     "BadRequest",
+    "Blob",
     "BlockingClient",
     "Call",
     "Check",
@@ -136,6 +138,7 @@ __all__ = [
 
 _PLACES = {
     "Account": "microd.kernel.caller",
+    "Blob": "microd.framework.blobs",
     "BlockingClient": "microd.framework.blocking",
     "Call": "microd.framework.context",
     "Client": "microd.framework.client",

@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from typing_extensions import TypeVar
 
+from microd.framework.blobs import BlockingBlobs
 from microd.framework.config.blocking import BlockingConfig
 from microd.framework.config.questions import Questions as ConfigQuestions
 from microd.framework.config.sources import Layers, Sources
@@ -77,6 +78,7 @@ class BlockingClient:
         self._token: Token | None = None
         self._turn = threading.Lock()
         self.store = BlockingStore(self._ask_store, self._namespace, name)
+        self.blobs = BlockingBlobs(self, self._namespace)
         layers = cache(lambda: Layers(config or Sources(), environ))
         self.config = BlockingConfig(self._ask_store, ConfigQuestions(self._namespace), layers)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from typing_extensions import TypeVar
 
+from microd.framework.blobs import Blobs
 from microd.framework.bridge import Bridge, NoBridge
 from microd.framework.config.client import Config
 from microd.framework.config.sources import Sources
@@ -41,6 +42,7 @@ class Client:
     @param table: the store's table.
     @param now: Unix time.
     @param sources: where configuration comes from besides the platform.
+    @ivar blobs: the blobs of the namespace.
     @ivar config: the configuration.
     @ivar activity: takes note of the calls made here, and of those which the service answers.
     """
@@ -59,15 +61,16 @@ class Client:
         self._channel = channel
         self.namespace = namespace
         self.activity = Activity(headers_of)
-        self._bridge: Bridge = bridge or NoBridge()
+        self.bridge: Bridge = bridge or NoBridge()
         self._now = now
         self.tokens = Tokens(identity, self._ask_auth, now)
         self._inspected: dict[str, tuple[float, Account | None]] = {}
         self.config = Config(
-            self, self.ask_store, self._bridge, channel.clock, namespace, sources or Sources()
+            self, self.ask_store, self.bridge, channel.clock, namespace, sources or Sources()
         )
         self.store_questions = Questions(namespace, table)
-        self.store = Store(lambda ask: self._bridge.theirs(self.ask_store(ask)), namespace, table)
+        self.store = Store(lambda ask: self.bridge.theirs(self.ask_store(ask)), namespace, table)
+        self.blobs = Blobs(self, self.bridge, namespace)
 
     def call(
         self,
@@ -88,7 +91,7 @@ class Client:
         @param timeout: seconds; without it, what is left to the call that is being answered, or 10.
         @raise MicroError: what the service answered, or how the call broke off.
         """
-        return self._bridge.theirs(
+        return self.bridge.theirs(
             self.answer(service, endpoint, request, reply, timeout, metadata, namespace)
         )
 
@@ -108,7 +111,7 @@ class Client:
         @param request: as for L{call}; with an async iterator both sides stream.
         @param timeout: seconds for the whole stream; without it, what is left to the call that is being answered.
         """
-        return self._bridge.their_stream(
+        return self.bridge.their_stream(
             self.answers(service, endpoint, request, reply, timeout, metadata, namespace)
         )
 
@@ -196,7 +199,7 @@ class Client:
                 return await self._unary(wanted, request, made, limit, False)
             call = self._channel.stream_unary(wanted.path, wanted.dump, None)
             try:
-                requests = self._bridge.our_stream(aiter(request))
+                requests = self.bridge.our_stream(aiter(request))
                 data = await call(requests, timeout=timeout, metadata=made, content_type=wanted.content_type)
             except RpcError as problem:
                 raise micro_error(problem) from None
@@ -245,7 +248,7 @@ class Client:
                 "content_type": wanted.content_type,
             }
             if isinstance(request, AsyncIterable):
-                requests = self._bridge.our_stream(aiter(request))
+                requests = self.bridge.our_stream(aiter(request))
                 call = self._channel.stream_stream(wanted.path, wanted.dump, None)(requests, **options)
             else:
                 call = self._channel.unary_stream(wanted.path)(wanted.dump(request), **options)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from typing_extensions import TypeVar
 
+from microd.framework.blobs import BlockingBlobs
 from microd.framework.client import Client
 from microd.framework.config.blocking import BlockingConfig
+from microd.framework.handoff import Handoff
 from microd.framework.outgoing import MetadataLike
 from microd.framework.store import BlockingStore
 from microd.framework.workers import Workers
@@ -19,7 +24,7 @@ T = TypeVar("T", default=dict[str, Any])
 class ThreadClient:
     """Calls as L{Client} does, and waits for the answers; with the deadline and the trace of the call that is being answered.
 
-    @ivar store: the platform's store.
+    @ivar store: the platform's store; C{blobs} its blobs.
     @ivar config: the service's configuration.
     """
 
@@ -35,6 +40,7 @@ class ThreadClient:
             client.config.questions,
             client.config.layers,
         )
+        self.blobs = BlockingBlobs(self, client.namespace)
 
     def call(
         self,
@@ -47,7 +53,12 @@ class ThreadClient:
         metadata: MetadataLike | None = None,
         namespace: str | None = None,
     ) -> T:
-        """Call an endpoint, and wait for its one reply; see L{Client.call}."""
+        """Call an endpoint, and wait for its one reply; see L{Client.call}.
+
+        @param request: as there; an iterator, where the endpoint takes a stream, runs in this thread.
+        """
+        if isinstance(request, Iterator):
+            return self._send(service, endpoint, request, reply, timeout, metadata, namespace)
         return self._workers.wait(
             lambda: self._client.answer(service, endpoint, request, reply, timeout, metadata, namespace)
         )
@@ -79,3 +90,39 @@ class ThreadClient:
                 yield found[0]
         finally:
             self._workers.wait(end)
+
+    def _send(self, service: str, endpoint: str, requests: Iterator[object], reply: type[T], *rest: Any) -> T:
+        """Call with a stream of requests: one after the other is handed to the call, as it sends them."""
+        handoff = Handoff(self._client.bridge)
+        calling: list[Deferred[T]] = []
+
+        async def begin() -> None:
+            answer = self._client.answer(service, endpoint, handoff, reply, *rest)
+            calling.append(Deferred.fromCoroutine(answer).addBoth(_closing, handoff))
+
+        async def ended() -> T:
+            return await calling[0]
+
+        async def give_up() -> None:
+            calling[0].addErrback(_nothing)
+            calling[0].cancel()
+
+        self._workers.wait(begin)
+        try:
+            for request in requests:
+                if not self._workers.wait(partial(handoff.put, request)):
+                    break
+        except BaseException:
+            self._workers.wait(give_up)
+            raise
+        self._workers.wait(handoff.end)
+        return self._workers.wait(ended)
+
+
+def _closing(outcome: T, handoff: Handoff) -> T:
+    handoff.close()
+    return outcome
+
+
+def _nothing(_: Failure) -> None:
+    """Whoever would be told has gone."""

@@ -7,7 +7,7 @@ the clock's.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Literal
 
 from google.protobuf.message import Message
 from twisted.internet.interfaces import IReactorTime
@@ -21,6 +21,8 @@ from microd.services.config.keyring import Keyring
 from microd.services.config.service import Config
 from microd.services.store import rpc as store_rpc
 from microd.services.store.backends.memory import MemoryStore
+from microd.services.store.blobs import rpc as blobs_rpc
+from microd.services.store.blobs.backends.memory import MemoryBlobs
 from microd.services.store.model import Query, Record
 from microd.testing.outcome import done
 from microd.txgrpc import Channel, GrpcServer, Method, RpcError, ServerCall, StatusCode
@@ -34,7 +36,7 @@ class FakeDaemon:
     @ivar endpoint: where clients connect; C{endpoint.refusing} says that it is down.
     @ivar accounts: secrets by namespace and id.
     @ivar nodes: what is registered, by node id; C{registrations} counts how often something was.
-    @ivar store: the store, which answers as a daemon's own does; likewise C{config}.
+    @ivar store: the store, which answers as a daemon's own does; likewise C{blobs} and C{config}.
     @ivar calls: the path and metadata of each call, the latest last.
     @ivar on_register: called after each registration; C{on_deregister} after the opposite.
     @ivar services: who answers for a service, by its name.
@@ -46,6 +48,7 @@ class FakeDaemon:
         self.nodes: dict[str, registry_pb2.Service] = {}
         self.registrations = 0
         self.store = MemoryStore(now=clock.seconds)
+        self.blobs = MemoryBlobs(now=clock.seconds)
         documents = StoredDocuments(MemoryStore(now=clock.seconds))
         self.config = Config(clock, documents, lambda _: Keyring([b"not a secret, and 32 bytes long."]))
         done(self.config.startService())
@@ -80,6 +83,7 @@ class FakeDaemon:
         }
         for endpoint in (
             *store_rpc.endpoints(self.store, self.clock.seconds),
+            *blobs_rpc.endpoints(self.blobs),
             *config_rpc.endpoints(self.config),
         ):
             methods[endpoint.path] = self._core(endpoint)
@@ -196,7 +200,10 @@ class FakeDaemon:
 
         if endpoint.server_streaming:
             return Method("unary_stream", stream, endpoint.request.FromString, _bytes)
-        return Method("unary_unary", handler, endpoint.request.FromString, _bytes)
+        kind: Literal["stream_unary", "unary_unary"] = (
+            "stream_unary" if endpoint.client_streaming else "unary_unary"
+        )
+        return Method(kind, handler, endpoint.request.FromString, _bytes)
 
     async def _answered(self, call: ServerCall, answer: Callable[[Caller], Any]) -> Any:
         self.calls.append((call.path, dict(call.metadata)))

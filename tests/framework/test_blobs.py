@@ -1,0 +1,240 @@
+"""Blobs, as services and scripts see them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from microd.framework import BadRequest, Blob, NotFound, PreconditionFailed, Service, TooLarge
+from microd.framework import blobs as framework_blobs
+from microd.framework.blobs import Blobs, BlockingBlobs, Content
+from microd.framework.bridge import NoBridge
+from microd.framework.handoff import Handoff
+from microd.services.store.blobs.backends.memory import MemoryBlobs
+from microd.services.store.blobs.model import Limits
+from microd.testing.outcome import StillWaitingError, done
+from microd.testing.services import ServiceTester
+from microd.wire import store_pb2
+
+LARGE = bytes(range(256)) * 4000
+
+
+def run(waiting: Awaitable[Any]) -> Any:
+    """What an awaitable of ours comes to, at once."""
+
+    async def wait() -> Any:
+        return await waiting
+
+    return done(Deferred.fromCoroutine(wait()))
+
+
+def every(values: AsyncIterator[Any]) -> list[Any]:
+    """All that comes."""
+
+    async def collect() -> list[Any]:
+        return [value async for value in values]
+
+    found: list[Any] = run(collect())
+    return found
+
+
+@pytest.fixture
+def tester() -> ServiceTester:
+    return ServiceTester(Service("shop", environ={}))
+
+
+@pytest.fixture
+def blobs(tester: ServiceTester) -> Blobs:
+    return tester.client.blobs
+
+
+@pytest.fixture
+def blocking(tester: ServiceTester) -> BlockingBlobs:
+    """What a handler which is a plain function has."""
+    return tester.service.blocking.blobs
+
+
+async def later(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+def contents(folder: Path) -> Iterator[Callable[[], Content]]:
+    """The same bytes, in all the shapes in which they can be given."""
+    (folder / "file").write_bytes(LARGE)
+    yield lambda: LARGE
+    yield lambda: bytearray(LARGE)
+    yield lambda: memoryview(LARGE)
+    yield lambda: io.BytesIO(LARGE)
+    yield lambda: folder / "file"
+    yield lambda: [LARGE[:1000], b"", LARGE[1000:]]
+    yield lambda: (LARGE[start : start + 999] for start in range(0, len(LARGE), 999))
+
+
+def test_write(blobs: Blobs, blocking: BlockingBlobs, tester: ServiceTester, tmp_path: Path) -> None:
+    """A blob is made of bytes, of a file, or of pieces, in every client; what was kept is told."""
+    expected = Blob("k", len(LARGE), hashlib.sha256(LARGE).hexdigest(), 0, "a/b", True)
+    for make in contents(tmp_path):
+        for write in (lambda key, *_, **more: run(blobs.write(key, *_, **more)), blocking.write):
+            assert write("k", make(), content_type="a/b", public=True) == expected
+            assert tester.daemon.blobs.kept.pop(("micro", "k"))[1] == LARGE
+    assert run(blobs.write("k", later([LARGE[:5], LARGE[5:]]), content_type="a/b", public=True)) == expected
+
+
+def test_small_messages(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large the pieces are, none travels in a message that could be too large."""
+    sizes: list[int] = []
+    made = store_pb2.BlobWriteRequest
+
+    def make(**fields: Any) -> Any:
+        sizes.append(len(fields.get("blob", b"")))
+        return made(**fields)
+
+    monkeypatch.setattr(store_pb2, "BlobWriteRequest", make)
+    run(blobs.write("k", LARGE))
+    assert max(sizes) == 256 << 10
+    assert sum(sizes) == len(LARGE)
+
+
+def test_read(blobs: Blobs, blocking: BlockingBlobs) -> None:
+    """A blob comes in pieces, from any offset; or whole."""
+    blob = run(blobs.write("k", LARGE))
+    assert len(every(blobs.read("k"))) > 1
+    for read in (
+        lambda **span: every(blobs.read("k", **span)),
+        lambda **span: list(blocking.read("k", **span)),
+    ):
+        assert b"".join(read()) == LARGE
+        assert b"".join(read(offset=1000, digest=blob.digest)) == LARGE[1000:]
+        assert b"".join(read(offset=5, length=7)) == LARGE[5:12]
+        assert read(offset=len(LARGE)) == []
+        with pytest.raises(PreconditionFailed):
+            read(offset=1, digest="0" * 64)
+        with pytest.raises(BadRequest, match="not negative"):
+            read(offset=-1)
+    assert run(blobs.whole("k")) == blocking.whole("k") == LARGE
+    assert run(blobs.info("k")) == blocking.info("k") == blob
+
+
+def test_empty(blobs: Blobs, blocking: BlockingBlobs) -> None:
+    """A blob may be empty."""
+    contents: list[Content] = [b"", []]
+    for content in contents:
+        blob = run(blobs.write("k", content))
+        assert blob.size == 0
+        assert run(blobs.whole("k")) == blocking.whole("k") == b""
+        assert run(blobs.info("k")) == blob
+
+
+def test_missing(blobs: Blobs, blocking: BlockingBlobs) -> None:
+    """What is not there is not found; it can be forgotten all the same."""
+    for ask in (
+        lambda: every(blobs.read("k")),
+        lambda: run(blobs.info("k")),
+        lambda: list(blocking.read("k")),
+        lambda: blocking.info("k"),
+    ):
+        with pytest.raises(NotFound, match="Blob not found"):
+            ask()
+    run(blobs.delete("k"))
+    blocking.delete("k")
+
+
+def test_delete(blobs: Blobs, blocking: BlockingBlobs, tester: ServiceTester) -> None:
+    """A blob is forgotten."""
+    for delete in (lambda key: run(blobs.delete(key)), blocking.delete):
+        run(blobs.write("k", b""))
+        delete("k")
+        assert tester.daemon.blobs.kept == {}
+
+
+def test_list(blobs: Blobs, blocking: BlockingBlobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list has all blobs, however many pages they fill."""
+    monkeypatch.setattr(framework_blobs, "PAGE", 3)
+    for number in range(8):
+        run(blobs.write(f"a/{number}", b"x" * number))
+    run(blobs.write("b", b""))
+    for found in (every(blobs.list("a/")), list(blocking.list("a/"))):
+        assert [(blob.key, blob.size) for blob in found] == [(f"a/{number}", number) for number in range(8)]
+    assert [blob.key for blob in every(blobs.list(after="a/6"))] == ["a/7", "b"]
+    assert [blob.key for blob in blocking.list(after="a/6")] == ["a/7", "b"]
+
+
+def test_digest(blobs: Blobs, blocking: BlockingBlobs, tester: ServiceTester) -> None:
+    """A blob which is not what its writer says it is, is not kept."""
+    for write in (lambda *given, **more: run(blobs.write(*given, **more)), blocking.write):
+        with pytest.raises(BadRequest, match="nothing was kept"):
+            write("k", b"abc", digest="0" * 64)
+        assert tester.daemon.blobs.kept == {}
+        write("k", b"abc", digest=hashlib.sha256(b"abc").hexdigest())
+        tester.daemon.blobs.kept.clear()
+
+
+def test_author_fails(blobs: Blobs, blocking: BlockingBlobs, tester: ServiceTester) -> None:
+    """Where the author's own code fails to give the pieces, nothing is kept, and the author is told."""
+
+    def pieces() -> Iterator[bytes]:
+        yield LARGE
+        raise ZeroDivisionError
+
+    for write in (lambda *given: run(blobs.write(*given)), blocking.write):
+        with pytest.raises(ZeroDivisionError):
+            write("k", pieces())
+        with pytest.raises(BadRequest, match="a blob is made of bytes, not of str"):
+            write("k", ["text"])  # type: ignore[list-item]
+        assert tester.daemon.blobs.kept == {}
+        assert tester.daemon.blobs.writing.count == 0
+
+
+def test_refused(blobs: Blobs, blocking: BlockingBlobs, tester: ServiceTester) -> None:
+    """A blob which the platform does not take is refused while it is sent, without the rest of it."""
+    tester.daemon.blobs.limits = Limits(blob=1 << 20)
+    given = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal given
+        while given < 1000:
+            given += 1
+            yield LARGE
+
+    for write in (lambda *given: run(blobs.write(*given)), blocking.write):
+        given = 0
+        with pytest.raises(TooLarge, match="at most 1048576 bytes"):
+            write("k", pieces())
+        assert given < 20
+
+
+def test_handoff() -> None:
+    """A value is handed over only when the last one was taken; when nobody takes any more, the giver is told."""
+    handoff = Handoff(NoBridge())
+    assert done(handoff.put(1)) is True
+    second = Deferred.fromCoroutine(handoff.put(2))
+    with pytest.raises(StillWaitingError):
+        done(second)
+    assert run(handoff.__anext__()) == 1
+    assert run(handoff.__anext__()) == 2
+    third = Deferred.fromCoroutine(_next(handoff))
+    done(handoff.put(3))
+    assert done(third) == 3
+    done(handoff.put(4))
+    fifth = Deferred.fromCoroutine(handoff.put(5))
+    handoff.close()
+    assert done(fifth) is False
+    assert done(handoff.put(6)) is False
+
+
+async def _next(handoff: Handoff) -> Any:
+    return await handoff.__anext__()
+
+
+def test_store_of_the_tester(tester: ServiceTester) -> None:
+    """An author's tests find what the service kept."""
+    assert isinstance(tester.daemon.blobs, MemoryBlobs)
+    run(tester.client.blobs.write("k", b"v"))
+    assert tester.daemon.blobs.kept["micro", "k"][1] == b"v"
