@@ -110,10 +110,10 @@ class _Assembly:
         self._broker = Broker(broker_limits(settings.broker))
         self._registry = Registry(reactor, announce=Announcer(self._broker))
         self._auth = self._build_auth()
-        # A deleted account's endless calls end with it.
-        self._auth.on_revoked(self._broker.revoked)
-        self._auth.on_revoked(self._registry.revoked)
         self._config = self._build_config()
+        # A deleted account's endless calls end with it.
+        for revoked in (self._broker.revoked, self._registry.revoked, self._config.revoked):
+            self._auth.on_revoked(revoked)
         self._dialer = Dialer(
             reactor, tcp_endpoint(reactor), limits=Limits(max_message=settings.network.max_message)
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from microd.kernel.errors import Unavailable
+from microd.kernel.errors import Unauthorized, Unavailable
 from microd.services.config.model import Limits
 from microd.testing.outcome import done
 from microd.wire import config_pb2 as pb
@@ -125,3 +125,23 @@ def test_stop(scene: Any) -> None:
     scene.stop()
     with pytest.raises(Unavailable, match="the daemon is stopping"):
         done(asked)
+
+
+def test_revoked(scene: Any) -> None:
+    """An account whose tokens have become void is told so, and nothing else any more; others watch on."""
+    scene.set("a", 1)
+    watch = scene.watch("a")
+    watch.next()
+    waiting = watch.asked()
+    scene.config.revoked("foo", "admin")
+    scene.config.revoked("micro", "ada")
+    assert not waiting.called
+    scene.config.revoked("micro", "admin")
+    with pytest.raises(Unauthorized, match="the account admin was revoked: log in again"):
+        done(waiting)
+    behind = scene.watch("a")
+    behind.next()
+    scene.set("a", 2)
+    scene.config.revoked("micro", "admin")
+    with pytest.raises(Unauthorized):
+        behind.next()
