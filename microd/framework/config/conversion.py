@@ -68,13 +68,16 @@ def converted(path: str, value: Any, kind: Any) -> Any:
         raise ConfigError(f"{where}: {unfit.problem}") from None
 
 
-def known_paths(kind: Any) -> Iterator[Path]:
-    """Where a dataclass has fields, and those in it theirs."""
+def known_paths(kind: Any, within: tuple[type, ...] = ()) -> Iterator[Path]:
+    """Where a dataclass has fields, and those in it theirs.
+
+    @param within: dataclasses on the way, which are not gone into again.
+    """
     for member in get_args(kind) if _is_union(kind) else (kind,):
-        if isinstance(member, type) and is_dataclass(member):
+        if isinstance(member, type) and is_dataclass(member) and member not in within:
             for name, hint in _hints(member).items():
                 yield (name,)
-                yield from ((name, *inner) for inner in known_paths(hint))
+                yield from ((name, *inner) for inner in known_paths(hint, (*within, member)))
 
 
 def _convert(value: Any, kind: Any) -> Any:
