@@ -44,6 +44,7 @@ class Client:
     @param sources: where configuration comes from besides the platform.
     @ivar blobs: the blobs of the namespace.
     @ivar config: the configuration.
+    @ivar closed: no call can be made any more.
     @ivar activity: takes note of the calls made here, and of those which the service answers.
     """
 
@@ -61,6 +62,7 @@ class Client:
         self._channel = channel
         self.namespace = namespace
         self.activity = Activity(headers_of)
+        self.closed = False
         self.bridge: Bridge = bridge or NoBridge()
         self._now = now
         self.tokens = Tokens(identity, self._ask_auth, now)
@@ -173,7 +175,8 @@ class Client:
         return True
 
     async def close(self) -> None:
-        """Hang up."""
+        """Hang up, for good."""
+        self.closed = True
         await self._channel.close(0)
 
     # -- how
