@@ -17,7 +17,7 @@ from microd.framework.config.ofservice import PATIENCE, Watching
 from microd.framework.identity import Credentials
 from microd.framework.link import DaemonChannel
 from microd.kernel.caller import Account
-from microd.kernel.errors import BadRequest, Forbidden, PreconditionFailed
+from microd.kernel.errors import BadRequest, MicroError, PreconditionFailed
 from microd.testing.daemon import FakeDaemon
 from microd.testing.outcome import done
 from microd.testing.services import ServiceTester
@@ -265,15 +265,9 @@ def test_wrong_type_later(bench: Bench, log: list[dict[str, Any]]) -> None:
 
 
 def test_watch_refused(bench: Bench) -> None:
-    """Who may not read is told, rather than kept waiting."""
-    bench.config.questions.namespace = "foreign"
-    found = bench.watched(bench.config.watch("a"))
-    bench.pump()
-    (problem,) = found
-    # A service of micro may read everywhere, so it is the path that is refused here.
-    assert problem is None
+    """What will never be told is said, rather than waited for."""
     found = bench.watched(bench.config.watch("a..b"))
-    assert isinstance(found[0], (BadRequest, Forbidden))
+    assert isinstance(found[0], BadRequest)
 
 
 def test_leaving(bench: Bench) -> None:
@@ -288,6 +282,17 @@ def test_leaving(bench: Bench) -> None:
     done(values.aclose())  # type: ignore[attr-defined]
     bench.pump()
     assert bench.daemon.config._watches == {}
+
+
+def test_closed(bench: Bench, log: list[dict[str, Any]]) -> None:
+    """A client that hangs up ends its watches, with an error for who still reads."""
+    found = bench.watched(bench.config.watch("a"))
+    closing = Deferred.fromCoroutine(bench.client.close())
+    for _ in range(10):
+        bench.pump(1.0)
+    done(closing)
+    assert isinstance(found[-1], MicroError)
+    assert [event for event in log if "trying again" in str(event.get("log_format"))] == []
 
 
 # -- a service

@@ -37,6 +37,9 @@ class Caller(Protocol):
     @property
     def tokens(self) -> Tokens: ...
 
+    @property
+    def closed(self) -> bool: ...
+
     def answers(
         self,
         service: str,
@@ -81,7 +84,7 @@ class Following:
             replies = self._replies()
             try:
                 async for reply in replies:
-                    self._wait, self._known = FIRST_WAIT, True
+                    self._arrived()
                     shown = "" if reply.deleted else reply.value.data
                     if shown != last:
                         last = shown
@@ -97,10 +100,16 @@ class Following:
         path = "/config.Config/Watch"
         return self._caller.answers("", path, self._request, wire.WatchResponse, None, None, CORE)
 
+    def _arrived(self) -> None:
+        self._wait = FIRST_WAIT
+        if not self._known:
+            self._known = True
+            self.log.info("the config service tells again what is at {path!r}", path=self._request.path)
+
     def _judge(self, problem: MicroError) -> None:
         if isinstance(problem, Unauthorized):
             self._caller.tokens.forget(self._caller.tokens.ready())
-        if isinstance(problem, FINAL) and not self._insistent:
+        if self._caller.closed or (isinstance(problem, FINAL) and not self._insistent):
             raise problem
         if self._known:
             self._known = False
