@@ -12,16 +12,17 @@ from microd.framework.bridge import Bridge, NoBridge
 from microd.framework.config.client import Config
 from microd.framework.config.sources import Sources
 from microd.framework.context import current_call
+from microd.framework.envelope import Envelopes
 from microd.framework.failures import micro_error
 from microd.framework.identity import Identity, Question
-from microd.framework.outgoing import CORE, TIMEOUT, MetadataLike, Outgoing, Pairs, headers, outgoing, pairs
+from microd.framework.outgoing import CORE, TIMEOUT, MetadataLike, Outgoing, Pairs, outgoing, pairs
 from microd.framework.store import Ask, Questions, Store
 from microd.framework.tokens import Tokens
 from microd.framework.tracing import Outbound, place_of_call
 from microd.kernel.activity import Activity
 from microd.kernel.caller import Account
 from microd.kernel.errors import MicroError, Unauthorized
-from microd.txgrpc import Channel, RpcError
+from microd.txgrpc import Channel, Metadata, RpcError
 from microd.txgrpc.noted import headers_of
 from microd.wire import auth_pb2
 
@@ -63,6 +64,7 @@ class Client:
         self.namespace = namespace
         self.activity = Activity(headers_of)
         self.closed = False
+        self._envelopes = Envelopes()
         self.bridge: Bridge = bridge or NoBridge()
         self._now = now
         self.tokens = Tokens(identity, self._ask_auth, now)
@@ -139,9 +141,9 @@ class Client:
         # Getting a token of our own is nothing that whoever called us asked for.
         place = place_of_call(given, alone=False) if token is None else None
         with Outbound(self.activity, wanted.name, place) as outbound:
-            made = headers(CORE, shown, outbound.own, given)
+            made, tail = self._envelopes.of(CORE, shown, outbound.own, given)
             try:
-                return await self._unary(wanted, request, made, timeout, wait_for_ready)
+                return await self._unary(wanted, request, made, tail, timeout, wait_for_ready)
             except Unauthorized:
                 if token is None:
                     self.tokens.forget(shown)
@@ -196,14 +198,14 @@ class Client:
         wanted = outgoing(service, endpoint, None if streams else type(request), reply)
         token, given = await self._token(), pairs(metadata)
         with Outbound(self.activity, wanted.name, place_of_call(given, alone=True)) as outbound:
-            made = headers(namespace or self.namespace, token, outbound.own, given)
+            made, tail = self._envelopes.of(namespace or self.namespace, token, outbound.own, given)
             if not isinstance(request, AsyncIterable):
                 limit = _default_timeout() if timeout is None else timeout
-                return await self._unary(wanted, request, made, limit, False)
+                return await self._unary(wanted, request, made, tail, limit, False)
+            options = _options(wanted, made, tail, timeout)
             call = self._channel.stream_unary(wanted.path, wanted.dump, None)
             try:
-                requests = self.bridge.our_stream(aiter(request))
-                data = await call(requests, timeout=timeout, metadata=made, content_type=wanted.content_type)
+                data = await call(self.bridge.our_stream(aiter(request)), **options)
             except RpcError as problem:
                 raise micro_error(problem) from None
             return wanted.parse(data)
@@ -212,7 +214,8 @@ class Client:
         self,
         wanted: Outgoing[T],
         request: object,
-        made: Pairs,
+        made: Metadata | Pairs,
+        tail: bytes,
         timeout: float | None,
         wait_for_ready: bool,
     ) -> T:
@@ -224,6 +227,7 @@ class Client:
                 timeout=timeout,
                 metadata=made,
                 content_type=wanted.content_type,
+                tail=tail,
                 wait_for_ready=wait_for_ready,
             )
         except RpcError as problem:
@@ -245,11 +249,8 @@ class Client:
         wanted = outgoing(service, endpoint, None if streams else type(request), reply)
         token, given = await self._token(), pairs(metadata)
         with Outbound(self.activity, wanted.name, place_of_call(given, alone=True)) as outbound:
-            options: Any = {
-                "timeout": timeout,
-                "metadata": headers(namespace or self.namespace, token, outbound.own, given),
-                "content_type": wanted.content_type,
-            }
+            made, tail = self._envelopes.of(namespace or self.namespace, token, outbound.own, given)
+            options = _options(wanted, made, tail, timeout)
             if isinstance(request, AsyncIterable):
                 requests = self.bridge.our_stream(aiter(request))
                 call = self._channel.stream_stream(wanted.path, wanted.dump, None)(requests, **options)
@@ -283,6 +284,12 @@ def account_from(message: auth_pb2.Account) -> Account:
     return Account(
         message.id, message.type, message.issuer, message.name, tuple(message.scopes), dict(message.metadata)
     )
+
+
+def _options(
+    wanted: Outgoing[Any], made: Metadata | Pairs, tail: bytes, timeout: float | None
+) -> dict[str, Any]:
+    return {"timeout": timeout, "metadata": made, "content_type": wanted.content_type, "tail": tail}
 
 
 def _default_timeout() -> float | None:
