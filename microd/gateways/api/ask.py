@@ -14,7 +14,6 @@ from google.protobuf.message import DecodeError, Message
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as Late
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from microd.gateways.api import failures
@@ -28,11 +27,9 @@ from microd.kernel.caller import Caller
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import BadRequest, Internal, MicroError, Unimplemented
 from microd.services.registry.model import Node
-from microd.txgrpc.metadata import Metadata
-from microd.txgrpc.status import RpcError
+from microd.txgrpc.status import MetadataLike, RpcError
 
-_log = Logger("microd.gateways.api")
-
+Ended = Callable[..., None]
 #: Sends one message and gives the answers.
 Replies = AsyncGenerator[bytes, None]
 
@@ -40,7 +37,8 @@ Replies = AsyncGenerator[bytes, None]
 class Asking:
     """What all ways to an endpoint share: the request, and how it is answered.
 
-    @ivar kind: how the body is written; the answer is written the same way.
+    @param kind: how the body is written; the answer is written the same way.
+    @param ended: is told how it ended, once.
     """
 
     __slots__ = (
@@ -48,6 +46,7 @@ class Asking:
         "_content_type",
         "_dated",
         "_doing",
+        "_ended",
         "_kind",
         "_request",
         "_target",
@@ -55,8 +54,16 @@ class Asking:
     )
 
     def __init__(
-        self, request: Request, target: Target, kind: Kind, dated: Dated, timeout: float, asked_for: bool
+        self,
+        request: Request,
+        target: Target,
+        kind: Kind,
+        dated: Dated,
+        timeout: float,
+        asked_for: bool,
+        ended: Ended,
     ) -> None:
+        self._ended = ended
         self._request = request
         self._target = target
         self._kind = kind
@@ -76,18 +83,23 @@ class Asking:
 
     def cancel(self) -> None:
         """The client has gone."""
-        if self._doing is not None:
-            self._doing.cancel()
+        doing, self._doing = self._doing, None
+        if doing is not None:
+            doing.cancel()
+            self._ended(self._request, 499, "the client has gone")
 
     def _answer(self, body: bytes) -> None:
         self._doing = None
         request = self._request
         status = 200 if body or self._kind is Kind.PROTO else 204
         request.answer(reply(request, status, body, self._dated, self._content_type))
+        self._ended(request, status)
 
-    def _refuse(self, error: MicroError) -> None:
+    def _refuse(self, error: MicroError, defect: Failure | None = None) -> None:
         self._doing = None
-        self._request.answer(error_reply(self._request, error, self._dated))
+        request = self._request
+        request.answer(error_reply(request, error, self._dated))
+        self._ended(request, error.code, error.detail, defect)
 
     def _failed(self, failure: Failure) -> None:
         error = failure.value
@@ -98,7 +110,7 @@ class Asking:
         elif isinstance(error, Late):
             self._refuse(failures.late(self._target.service, asked_for=self._asked_for))
         elif isinstance(error, CancelledError):
-            self._doing = None
+            self.cancel()
         else:
             self._broken(failure)
 
@@ -108,13 +120,7 @@ class Asking:
 
     def _broken(self, failure: Failure) -> None:
         """A defect: this call's, and nobody else's."""
-        _log.failure(
-            "{service} {endpoint} failed",
-            failure,
-            service=self._target.service,
-            endpoint=self._target.endpoint,
-        )
-        self._refuse(Internal(f"{type(failure.value).__name__}: {failure.value}"))
+        self._refuse(Internal(f"{type(failure.value).__name__}: {failure.value}"), failure)
 
     def _no_proto_stream(self) -> None:
         if self._kind is Kind.PROTO:
@@ -124,7 +130,7 @@ class Asking:
 
     async def _stream(self, replies: Replies) -> None:
         """Each reply is a line; the status is told with the first of them."""
-        request, begun = self._request, False
+        request, begun, code, text = self._request, False, 200, ""
         try:
             async with aclosing(replies):
                 async for each in replies:
@@ -139,6 +145,7 @@ class Asking:
             said = error if isinstance(error, MicroError) else self._told(error)
             if not begun:
                 raise said from None
+            code, text = said.code, said.detail
             line = said.identified("go.micro.api").to_json().encode() + b"\n"
             request.send(chunk(request, line))
         self._doing = None
@@ -146,6 +153,7 @@ class Asking:
         if request.version != "1.1":
             request.keep_alive = False
         request.answer(head + chunk(request, b""))
+        self._ended(request, code, text)
 
 
 class AskCore(Asking):
@@ -209,7 +217,7 @@ class AskNode(Asking):
     __slots__ = ("_body", "_metadata", "_nodes", "_wires")
 
     def ask(
-        self, nodes: Sequence[Node], wires: Wires, body: bytes, metadata: Metadata, *, streaming: bool
+        self, nodes: Sequence[Node], wires: Wires, body: bytes, metadata: MetadataLike, *, streaming: bool
     ) -> None:
         """Call it."""
         self._nodes: Iterator[Node] = iter(nodes)
@@ -225,10 +233,11 @@ class AskNode(Asking):
     def _try(self, node: Node) -> None:
         kind = "application/grpc+proto" if self._kind is Kind.PROTO else "application/grpc+json"
         call = self._wires.unary(node.address, self._target.grpc)
+        request = self._request
         doing = self._doing = call(
-            self._body, timeout=self._timeout, metadata=self._metadata, content_type=kind
+            self._body, timeout=self._timeout, metadata=self._metadata, content_type=kind, tail=request.tail
         )
-        self._request.gone = doing.cancel
+        request.gone = self.cancel
         doing.addCallbacks(self._answer, self._unanswered)
 
     def _unanswered(self, failure: Failure) -> None:
@@ -247,7 +256,10 @@ class AskNode(Asking):
             call = self._wires.streaming(node.address, self._target.grpc)
             try:
                 async with call(
-                    self._body, metadata=self._metadata, content_type="application/grpc+json"
+                    self._body,
+                    metadata=self._metadata,
+                    content_type="application/grpc+json",
+                    tail=self._request.tail,
                 ) as replies:
                     async for each in replies:
                         begun = True

@@ -116,6 +116,11 @@ class HttpConnection(TwistedProtocol):
         for told in lost:
             told()
 
+    @property
+    def answering(self) -> bool:
+        """Whether a request awaits its answer."""
+        return self._current is not None
+
     # Requests call these.
 
     def answered(self, request: Request, reply: bytes) -> None:

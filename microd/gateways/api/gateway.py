@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
+from twisted.logger import LogLevel
+from twisted.python.failure import Failure
 
 from microd.gateways.api.ask import AskCore, AskNode
 from microd.gateways.api.headers import Headers
@@ -17,11 +18,14 @@ from microd.gateways.api.replies import TEXT, error_reply, reply
 from microd.gateways.api.request import Head, Request
 from microd.gateways.api.server import HttpServer
 from microd.gateways.api.wires import Wires
+from microd.gateways.tally import Ended, Tally
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import BadRequest, Internal, MicroError, NotFound
+from microd.kernel.health import Figure, gauge
 from microd.services.registry.describe import described
 from microd.services.registry.model import Endpoint as Described
 from microd.services.registry.model import Value
+from microd.txgrpc.status import MetadataLike
 from microd.txgrpc.timeouts import parse_grpc, parse_nanoseconds
 
 #: The shape of an endpoint's request, and whether it streams.
@@ -58,8 +62,6 @@ class Gateway:
     @ivar server: the factory to listen with.
     """
 
-    log = Logger()
-
     def __init__(
         self,
         clock: IReactorTime,
@@ -72,8 +74,11 @@ class Gateway:
         version: str,
         cors: bool = True,
         limits: Limits | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._clock = clock
+        self.tally = tally or Tally("api", clock.seconds)
+        self._seconds = clock.seconds
         self._gate = gate
         self._router = router
         self._wires = Wires(dialer, clock)
@@ -94,15 +99,49 @@ class Gateway:
         """Let requests in flight be answered, then close all connections."""
         await self.server.drain(timeout)
 
+    def figures(self) -> Iterator[Figure]:
+        """What was asked, and what is being asked."""
+        server = self.server
+        yield from self.tally.figures()
+        yield gauge("microd_connections", "Clients that are connected.", server.connections, door="api")
+        flying = server.in_flight
+        yield gauge("microd_requests_in_flight", "Requests that are being answered.", flying, door="api")
+
     def _ask(self, request: Request) -> None:
+        request.began = self._seconds()
         try:
             self._route(request)
         except MicroError as error:
             request.answer(error_reply(request, error, self._dated))
+            self._ended(request, error.code, error.detail)
         except Exception as error:  # noqa: BLE001 - the edge: a defect is this request's only
-            self.log.failure("a request failed")
             defect = Internal(f"{type(error).__name__}: {error}")
             request.answer(error_reply(request, defect, self._dated))
+            self._ended(request, defect.code, defect.detail, Failure(error))
+
+    def _ended(self, request: Request, code: int, text: str = "", defect: Failure | None = None) -> None:
+        """A request has its answer: count it, and log it if it is worth that."""
+        tally, row = self.tally, request.row
+        if not 200 <= code <= 599:
+            # A service may call its errors what it likes; here they are answered with 500.
+            code = 500
+        took = tally.count(row or tally.nobody, code, request.began)
+        if code < 500 and not tally.every:
+            return
+        ours = code >= 500 and code != 501
+        if ours or tally.every:
+            trace = request.trace.decode()
+            level = LogLevel.warn if ours else LogLevel.info
+            if row is None:
+                path = request.url.partition(b"?")[0].decode("latin-1")
+                ended = Ended(trace, "", path, None, "", str(code), took, text)
+            else:
+                target = request.target
+                account, namespace = request.account, request.namespace
+                ended = Ended(
+                    trace, target.service, target.endpoint, account, namespace, str(code), took, text
+                )
+            tally.say(ended, level, defect)
 
     def _route(self, request: Request) -> None:
         method = request.method
@@ -146,15 +185,22 @@ class Gateway:
             self._call_core(request, notes, target, core, query)
             return
         headers = notes.headers
-        _, namespace = self._gate.check(headers, target.service, target.endpoint)
+        account, namespace = self._gate.check(headers, target.service, target.endpoint)
         nodes = self._router.nodes(namespace, target.service)
         if not nodes:
             raise NotFound("service not found")
+        request.row = self.tally.row(target.service)
+        request.account, request.namespace, request.target = account, namespace, target
         known = self._endpoint(namespace, target)
         shape, streaming = (None, False) if known is None else known
         body = _body(request, query, notes.kind, shape)
-        metadata = headers.metadata(namespace, request.method, request.url, request.connection.peer)
-        asking = AskNode(request, target, notes.kind, self._dated, notes.timeout, notes.asked_for)
+        travel = headers.metadata(namespace, request.method, request.url, request.connection.peer)
+        metadata: MetadataLike = travel
+        if request.trace and request.more:
+            metadata = [*travel, *request.more]
+        asking = AskNode(
+            request, target, notes.kind, self._dated, notes.timeout, notes.asked_for, self._ended
+        )
         asking.ask(nodes, self._wires, body, metadata, streaming=streaming)
 
     def _call_core(
@@ -173,8 +219,12 @@ class Gateway:
         caller = self._gate.admit(
             notes.headers, connection.peer, target.service, target.endpoint, connection.on_lost, core=True
         )
+        request.row = self.tally.row(target.service)
+        request.account, request.namespace, request.target = caller.account, caller.namespace, target
         body = _body(request, query, notes.kind, entry.request)
-        asking = AskCore(request, target, notes.kind, self._dated, notes.timeout, notes.asked_for)
+        asking = AskCore(
+            request, target, notes.kind, self._dated, notes.timeout, notes.asked_for, self._ended
+        )
         asking.ask(endpoint, caller, body, self._clock)
 
     def _endpoint(self, namespace: str, target: Target) -> _Known | None:

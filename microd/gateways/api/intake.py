@@ -8,7 +8,7 @@ from typing import Protocol
 import httptools
 
 from microd.gateways.api.limits import Limits
-from microd.gateways.api.request import NO_HEAD, Answering, Head, Header, Request
+from microd.gateways.api.request import IDS, NO_HEAD, Answering, Head, Header, Request
 from microd.kernel.errors import BadRequest, MicroError, TooLarge, Unavailable, Unimplemented
 
 
@@ -124,7 +124,11 @@ class Intake:
             raise self._head_too_large()
         head = self._head
         if not head.is_of(raw):
-            head = self._head = Head(raw)
+            same = [header for header in raw if header[0].lower() not in IDS]
+            if len(same) < len(raw):
+                request.ids = [(name.lower(), value) for name, value in raw if name.lower() in IDS]
+            if not head.is_of(same):
+                head = self._head = Head(same)
         request.head = head
         request.method = parser.get_method()
         request.version = parser.get_http_version()

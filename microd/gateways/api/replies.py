@@ -58,6 +58,13 @@ class Asked(Protocol):
     def head(self) -> AskedHead:
         """The headers."""
 
+    @property
+    def trace(self) -> bytes:
+        """The id by which the request is found in logs; the answer tells it."""
+
+
+_HEAD = b"%bX-Request-Id: %b\r\n%bContent-Length: %d\r\n\r\n%b"
+
 
 def reply(
     request: Asked, status: int, body: bytes, dated: Dated, content_type: bytes = JSON, extra: bytes = b""
@@ -68,16 +75,17 @@ def reply(
     """
     head = _head(request, status, dated, content_type)
     if status == 204:
-        return b"%b%b\r\n" % (head, extra)
+        return b"%bX-Request-Id: %b\r\n%b\r\n" % (head, request.trace, extra)
     if request.method == b"HEAD":
-        return b"%b%bContent-Length: %d\r\n\r\n" % (head, extra, len(body))
-    return b"%b%bContent-Length: %d\r\n\r\n%b" % (head, extra, len(body), body)
+        return _HEAD % (head, request.trace, extra, len(body), b"")
+    return _HEAD % (head, request.trace, extra, len(body), body)
 
 
 def stream_head(request: Asked, dated: Dated, content_type: bytes) -> bytes:
     """The head of an answer that comes in chunks; for HTTP/1.0, one that ends with the connection."""
     chunked = b"Transfer-Encoding: chunked\r\n" if request.version == "1.1" else b""
-    return b"%b%b\r\n" % (_head(request, 200, dated, content_type), chunked)
+    head = _head(request, 200, dated, content_type)
+    return b"%bX-Request-Id: %b\r\n%b\r\n" % (head, request.trace, chunked)
 
 
 def chunk(request: Asked, part: bytes) -> bytes:

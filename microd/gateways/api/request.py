@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
 
+from microd.gateways.ids import NAMES, ids_of
+from microd.kernel import trace
 from microd.kernel.errors import MicroError
+from microd.txgrpc.tail import begin, trace_of
+
+if TYPE_CHECKING:
+    from microd.gateways.api.paths import Target
+    from microd.gateways.tally import Row
+    from microd.kernel.caller import Account
 
 Header = tuple[bytes, bytes]
+
+#: Headers about a trace: each request has its own, so they are kept apart from those that are the same each time.
+IDS = {name.encode(): name for name in NAMES}
 
 
 class Answering(Protocol):
@@ -33,12 +44,13 @@ class Answering(Protocol):
 class Head:
     """The headers of a request; the requests of a connection share one as long as they send the same.
 
-    @ivar headers: names in lower case, in the order of their coming, without C{Content-Length}.
+    @ivar headers: names in lower case, in the order of their coming, without C{Content-Length} and L{IDS}.
+    @ivar trace: the trace which is named besides L{IDS}: by C{X-Request-Id}, if that is an id, or by C{micro-id}.
     @ivar coding: what C{Transfer-Encoding} says, in lower case; None without it.
     @ivar notes: what the server's user makes of them, once.
     """
 
-    __slots__ = ("_raw", "coding", "expected", "headers", "hosts", "notes", "origin")
+    __slots__ = ("_raw", "coding", "expected", "headers", "hosts", "notes", "origin", "trace")
 
     def __init__(self, raw: list[Header]) -> None:
         self._raw = raw
@@ -49,6 +61,7 @@ class Head:
         self.expected = self.get(b"expect")
         self.origin = self.get(b"origin")
         self.notes: Any = None
+        self.trace = _named(self.get(b"x-request-id") or b"", self.get(b"micro-id") or b"")
 
     def get(self, name: bytes) -> bytes | None:
         """The first header of that name."""
@@ -62,6 +75,10 @@ class Head:
         return self._raw == raw
 
 
+def _named(request: bytes, micro: bytes) -> trace.Trace | None:
+    return trace.from_ids(trace.exact_id(request.decode("latin-1")) or micro.decode("latin-1"))
+
+
 NO_HEAD = Head([])
 
 
@@ -71,24 +88,43 @@ class Request:
     @ivar keep_alive: whether another request may follow on the connection.
     @ivar begun: a part of the answer is on its way, and with it the status.
     @ivar endless: the answer goes on until somebody ends it, so that nobody need wait for its end.
+    @ivar ids: the L{IDS} that came; None where none did.
+    @ivar tail: the trace as it goes on, once C{trace} was asked for; C{b""} where it does not fit, and C{more} headers say it.
+    @ivar began: when it was taken up, in the clock's seconds.
+    @ivar account: who asks, once that is known; so are C{namespace}, C{target} and C{row}, where it is counted.
     @ivar gone: called once if the client goes away before the answer is complete.
     """
 
     __slots__ = (
         *(
+            "_trace",
+            "account",
+            "began",
             "begun",
             "body",
             "connection",
             "endless",
             "gone",
             "head",
+            "ids",
             "keep_alive",
             "method",
+            "more",
+            "namespace",
             "refusal",
+            "row",
+            "tail",
+            "target",
             "url",
             "version",
         ),
     )
+
+    account: Account | None
+    began: float
+    namespace: str
+    tail: bytes
+    target: Target
 
     def __init__(self, connection: Answering) -> None:
         self.connection = connection
@@ -102,6 +138,29 @@ class Request:
         self.endless = False
         self.refusal: MicroError | None = None
         self.gone: Callable[[], None] | None = None
+        self.ids: list[Header] | None = None
+        self.row: Row | None = None
+        self._trace = b""
+
+    @property
+    def trace(self) -> bytes:
+        """The id of the trace, 32 hex digits: the one that the request names, or one which begins here."""
+        known = self._trace
+        if not known:
+            if self.ids is None and self.head.trace is None:
+                self.tail = begin()
+                self.more: Sequence[tuple[str, str]] = ()
+                known = self._trace = trace_of(self.tail)
+            else:
+                known = self._trace = self._named()
+        return known
+
+    def _named(self) -> bytes:
+        said = [(IDS[name], value.decode("latin-1").strip()) for name, value in self.ids or ()]
+        ids = ids_of(said, self.head.trace or trace.begin())
+        self.tail = ids.tail
+        self.more = (*ids.more, *((((trace.TRACESTATE, ids.state),)) if ids.state else ()))
+        return ids.trace.encode()
 
     def answer(self, reply: bytes) -> None:
         """Send a whole answer: head and body."""

@@ -70,6 +70,16 @@ class HttpServer(ServerFactory):
                 emptied, self._emptied = self._emptied, None
                 emptied.callback(None)
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are being answered."""
+        return sum([connection.answering for connection in self._connections])
+
     async def drain(self, timeout: float) -> None:
         """Let requests in flight be answered, for at most C{timeout} seconds; then refuse the rest, and close all connections."""
         self.draining = True

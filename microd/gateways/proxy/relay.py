@@ -129,7 +129,7 @@ class Relayed(ServerCall):
         if self.tail or ids.trace:
             # The trace goes on with the caller's span: here is none.
             self.tail = self.tail or ids.tail
-            self._state = ids.state
+            self._state = self._way.state
         else:
             self.tail = begin()
             self._state = b""

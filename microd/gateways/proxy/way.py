@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from microd.gateways.core import plain_type
-from microd.kernel import trace
+from microd.gateways.ids import NAMES, NONE, Ids, ids_of
 from microd.kernel.errors import BadRequest, Internal
-from microd.txgrpc import RpcError, StatusCode, replies, requests, tail
-from microd.txgrpc.headerblock import Field, encode_fields
+from microd.txgrpc import RpcError, StatusCode, replies, requests
+from microd.txgrpc.headerblock import encode_field, encode_fields
 from microd.txgrpc.heads import RequestHead, ResponseHead
 from microd.txgrpc.metadata import RESERVED
 
@@ -23,7 +23,7 @@ MOST_HOPS = 16
 
 _HOPS = HOPS.encode()
 #: What is said of the trace goes on as well, though not always as it came: see L{Ids}.
-_TRACE = {name.encode(): name for name in trace.NAMES - {trace.FALLBACK_ID}}
+_TRACE = {name.encode(): name for name in NAMES}
 #: Headers which are about one hop; C{timeout} is made anew from what is left of it, as C{grpc-timeout}.
 _HOP = frozenset(
     (
@@ -44,22 +44,6 @@ _TYPES = frozenset(
 )
 
 
-class Ids(NamedTuple):
-    """What a request says of its trace outside of a tail. It goes on in both forms (spec 2.4, W3C Trace Context), in a tail
-    where that can be, and the reference's form as it came.
-
-    @ivar trace: the trace; empty where none is named.
-    @ivar tail: the tail to go on with.
-    @ivar more: the headers to go on with, where they do not fit into a tail.
-    @ivar state: the C{tracestate}, encoded; it is for who also names a trace, here or in a tail.
-    """
-
-    trace: str = ""
-    tail: bytes = b""
-    more: tuple[Field, ...] = ()
-    state: bytes = b""
-
-
 @dataclass(slots=True)
 class Way:
     """A request's way.
@@ -67,6 +51,8 @@ class Way:
     @ivar service: the registry's name of what is called.
     @ivar endpoint: C{Struct.Method}.
     @ivar hops: how many doors the request came through, this one included.
+    @ivar ids: what the request says of its trace outside of a tail.
+    @ivar state: the C{tracestate} among that, encoded.
     @ivar row: where its calls are counted, once that is known.
     @ivar namespace: what C{block} was made for.
     """
@@ -76,6 +62,7 @@ class Way:
     endpoint: str
     hops: int
     ids: Ids
+    state: bytes
     row: Row | None = None
     namespace: str = ""
     _forwarded: bytes = b""
@@ -85,7 +72,7 @@ class Way:
         """The header block of the request as it goes on to C{authority}, without its timeout."""
         if namespace != self.namespace:
             self.namespace = namespace
-            self._forwarded = _forwarded(self.head, namespace, self.hops, self.ids.more)
+            self._forwarded = _forwarded(self.head, namespace, self.hops, self.ids)
             self._blocks.clear()
         found = self._blocks.get(authority)
         if found is None:
@@ -120,38 +107,21 @@ def way_of(head: RequestHead) -> Way:
             f"this one came through {hops - 1} doors",
             "proxy",
         )
-    return Way(head, service, f"{struct}.{parts[2]}", hops, _ids(head))
+    ids = _ids(head)
+    state = encode_field(b"tracestate", ids.state.encode("latin-1")) if ids.state else b""
+    return Way(head, service, f"{struct}.{parts[2]}", hops, ids, state)
 
 
 def _ids(head: RequestHead) -> Ids:
     said = [(_TRACE[name], value.decode("latin-1")) for name, value in head.fields if name in _TRACE]
-    if not said:
-        return Ids()
-    states = ",".join([value for name, value in said if name == trace.TRACESTATE])
-    state = encode_fields([(b"tracestate", trace.bounded_state(states).encode("latin-1"))]) if states else b""
-    found = trace.read(said)
-    if found is None:
-        return Ids(state=state)
-    theirs = dict(reversed(said))
-    id, span = theirs.get(trace.TRACE_ID, ""), theirs.get(trace.SPAN_ID, "")
-    parent, named, caller = (value for _, value in trace.headers(found._replace(state="")))
-    if trace.trace_id(id) == found.id:
-        named = id
-    if trace.span_id(span) == found.span:
-        caller = span
-    values = parent.encode(), named.encode("latin-1"), caller.encode("latin-1")
-    made = tail.made(*values)
-    more = (
-        () if made else tuple(zip((b"traceparent", b"micro-trace-id", b"micro-span-id"), values, strict=True))
-    )
-    return Ids(found.id, made, more, state)
+    return ids_of(said) if said else NONE
 
 
 def _is_count(value: bytes) -> bool:
     return len(value) < 6 and value.isdigit()
 
 
-def _forwarded(head: RequestHead, namespace: str, hops: int, ids: tuple[Field, ...]) -> bytes:
+def _forwarded(head: RequestHead, namespace: str, hops: int, ids: Ids) -> bytes:
     """The request's headers which go on, as they came; of gRPC's own those about compression."""
     fields = [
         (name, value)
@@ -165,7 +135,7 @@ def _forwarded(head: RequestHead, namespace: str, hops: int, ids: tuple[Field, .
             (b"te", b"trailers"),
             (b"user-agent", requests.USER_AGENT),
             *fields,
-            *ids,
+            *[(name.encode(), value.encode("latin-1")) for name, value in ids.more],
             (b"micro-namespace", namespace.encode()),
             (_HOPS, b"%d" % hops),
         ]

@@ -412,6 +412,7 @@ def test_metadata(house: Any, echo: Echo) -> None:
     client.send(f"POST /greeter/hello?x=1 HTTP/1.1\r\nHost: micro.test\r\n{text}\r\n{{}}".encode("latin-1"))
     assert client.received()[0].status == 200
     assert echo.metadata.pop("user-agent")
+    assert all(echo.metadata.pop(name) for name in ("traceparent", "micro-trace-id", "micro-span-id"))
     assert echo.metadata == {
         "authorization": "Bearer x",
         "x-request": "a,b",
