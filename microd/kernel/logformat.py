@@ -21,6 +21,8 @@ from typing import NamedTuple
 import orjson
 from twisted.logger import LogEvent, LogLevel, formatEvent
 
+from microd.kernel.trace import exact_id
+
 Plain = str | int | float | bool | None
 
 #: Bytes of a line for programs; the runtime's log cuts longer ones in two.
@@ -66,19 +68,21 @@ class Record(NamedTuple):
 def record(event: LogEvent, trace: str = "", span: str = "") -> Record:
     """Read an event of Twisted's log. One with C{log_named} is shown with its logger's name in text, too.
 
-    @param trace: the trace it belongs to, and C{span}; else what the event has under C{trace_id} and C{span_id} counts.
+    @param trace: the trace it belongs to, and C{span}; else what the event has under C{trace_id} (or C{trace}, if it is an id)
+        and C{span_id} counts.
     """
     level = event.get("log_level", LogLevel.info)
     failure = event.get("log_failure")
     message = formatEvent(event)
+    trace = trace or str(event.get("trace_id", "")) or exact_id(str(event.get("trace", "")))
     return Record(
         float(event.get("log_time", 0.0)),
         _NAMES.get(level) or level.name,
         str(event.get("log_namespace", "")),
         message,
-        {name: value for name, value in _fields(event).items() if value != message},
+        {name: value for name, value in _fields(event).items() if value not in (message, trace)},
         "" if failure is None else failure.getTraceback().rstrip(),
-        trace or str(event.get("trace_id", "")),
+        trace,
         span or str(event.get("span_id", "")),
         bool(event.get("log_named")),
     )

@@ -124,3 +124,7 @@ def test_named_trace() -> None:
     """Who logs for another may name the trace; a value which is all of the message is not said twice."""
     said = record(event("{sentence}", sentence="all is well", trace_id="0af7", span_id="00f0"))
     assert (said.trace, said.span, said.fields) == ("0af7", "00f0", {})
+    known = record(event("asked", trace="0AF76519-16cd-43dd-8448-eb211c80319c"))
+    assert known.trace == "0af7651916cd43dd8448eb211c80319c"
+    other = record(event("drawn", trace="a curve"))
+    assert (other.trace, other.fields) == ("", {"trace": "a curve"})
