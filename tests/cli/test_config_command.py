@@ -48,7 +48,8 @@ def test_set(user: User, daemon: Daemon, words: tuple[str, ...], data: str) -> N
 def test_set_flags(user: User, daemon: Daemon) -> None:
     """Secrets and conditions are flags, wherever they stand."""
     sent = _sent(daemon, "--secret", "a", "x", "--if-version=4", "--namespace=foo", user=user)
-    assert (sent.options.secret, sent.if_version, sent.namespace) == (True, 4, "foo")
+    assert (sent.options.secret, sent.if_version, sent.namespace, sent.replace) == (True, 4, "foo", False)
+    assert _sent(daemon, "a", "{}", "--replace", user=user).replace
     assert _sent(daemon, "a", "x", "-s", user=user).options.secret
 
 

@@ -180,6 +180,8 @@ def test_set(bench: Bench) -> None:
     assert (second, bench.get("db")) == (2, {"host": "h"})
     with pytest.raises(PreconditionFailed):
         done(_awaited(bench.config.set("a", 1, if_version=first)))
+    done(_awaited(bench.config.set("db", {"pool": 1}, replace=True)))
+    assert bench.get("db") == {"pool": 1}
     done(_awaited(bench.config.set("k", "x", secret=True)))
     assert bench.get("", {"a": 1})["k"] == "[secret]"
 

@@ -47,9 +47,12 @@ def config() -> None:
 @click.argument("key", default="")
 @click.argument("words", nargs=-1)
 @click.option("--secret", "-s", is_flag=True, help="Keep it encrypted, and show it to those only who ask.")
+@click.option("--replace", is_flag=True, help="Let an object take the place of what is there, too.")
 @_IF_VERSION
 @pass_session
-def set_value(session: Session, key: str, words: tuple[str, ...], secret: bool, if_version: int) -> None:
+def set_value(
+    session: Session, key: str, words: tuple[str, ...], secret: bool, replace: bool, if_version: int
+) -> None:
     """Set a value: micro config set KEY VALUE.
 
     VALUE is JSON, or else a string; words are joined with spaces, and - stands for standard input. An object is merged
@@ -65,6 +68,7 @@ def set_value(session: Session, key: str, words: tuple[str, ...], secret: bool, 
         path=key,
         value=Value(data=text if _is_json(text) else json.dumps(text, ensure_ascii=False), format="json"),
         options=Options(secret=secret),
+        replace=replace,
         if_version=if_version,
     )
     reply = session.remote.unary("/config.Config/Set", request, SetResponse)

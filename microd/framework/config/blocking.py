@@ -41,9 +41,11 @@ class BlockingConfig:
             found = NOTHING
         return Reading(self._layers, path, default, type, secret).value(found)
 
-    def set(self, path: str, value: object, *, secret: bool = False, if_version: int = 0) -> int:
+    def set(
+        self, path: str, value: object, *, secret: bool = False, replace: bool = False, if_version: int = 0
+    ) -> int:
         """Put a value; the version that makes."""
-        version: int = self._ask(self._questions.set(path, value, secret, if_version))
+        version: int = self._ask(self._questions.set(path, value, secret, replace, if_version))
         return version
 
     def delete(self, path: str, *, if_version: int = 0) -> int:

@@ -106,8 +106,8 @@ class Config(Values):
         """What C{get} does, as a coroutine of ours whatever the author's are."""
         return Reading(self.layers, path, default, kind, secret).value(await self._said(path, secret))
 
-    def _set(self, path: str, value: object, secret: bool, if_version: int) -> Awaitable[int]:
-        return self._bridge.theirs(self._put(self.questions.set(path, value, secret, if_version)))
+    def _set(self, path: str, value: object, secret: bool, replace: bool, if_version: int) -> Awaitable[int]:
+        return self._bridge.theirs(self._put(self.questions.set(path, value, secret, replace, if_version)))
 
     def _delete(self, path: str, if_version: int) -> Awaitable[int]:
         return self._bridge.theirs(self._put(self.questions.delete(path, if_version)))

@@ -71,8 +71,8 @@ class ServiceConfig(Values):
     def _value(self, path: str, default: Any, kind: Any, secret: bool) -> Awaitable[Any]:
         return self._running.get(path, default, type=kind, secret=secret)
 
-    def _set(self, path: str, value: object, secret: bool, if_version: int) -> Awaitable[int]:
-        return self._running.set(path, value, secret=secret, if_version=if_version)
+    def _set(self, path: str, value: object, secret: bool, replace: bool, if_version: int) -> Awaitable[int]:
+        return self._running.set(path, value, secret=secret, replace=replace, if_version=if_version)
 
     def _delete(self, path: str, if_version: int) -> Awaitable[int]:
         return self._running.delete(path, if_version=if_version)

@@ -39,13 +39,14 @@ class Questions:
         request = wire.GetRequest(namespace=self.namespace, path=path, options=wire.Options(secret=secret))
         return Ask("/config.Config/Get", request, wire.GetResponse, _got)
 
-    def set(self, path: str, value: object, secret: bool, if_version: int) -> Ask[int]:
+    def set(self, path: str, value: object, secret: bool, replace: bool, if_version: int) -> Ask[int]:
         """Put a value."""
         request = wire.SetRequest(
             namespace=self.namespace,
             path=path,
             value=wire.Value(data=_json(value), format="json"),
             options=wire.Options(secret=secret),
+            replace=replace,
             if_version=if_version,
         )
         return Ask("/config.Config/Set", request, wire.SetResponse, _version)

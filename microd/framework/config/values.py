@@ -39,15 +39,18 @@ class Values(ABC):
         """
         return self._value(path, default, type, secret)
 
-    def set(self, path: str, value: object, *, secret: bool = False, if_version: int = 0) -> Awaitable[int]:
+    def set(
+        self, path: str, value: object, *, secret: bool = False, replace: bool = False, if_version: int = 0
+    ) -> Awaitable[int]:
         """Put a value into the config service: an object is merged into what is there, anything else takes its place.
 
         @param value: what JSON can say, or a dataclass of it.
         @param secret: keep it encrypted.
+        @param replace: let an object take the place of what is there, too.
         @param if_version: fail unless the configuration is at this version; 0: whatever it is.
         @return: the version that it has then; it is durable when this returns.
         """
-        return self._set(path, value, secret, if_version)
+        return self._set(path, value, secret, replace, if_version)
 
     def delete(self, path: str, *, if_version: int = 0) -> Awaitable[int]:
         """Take out of the config service what is at a path, and under it; L{set} explains the rest."""
@@ -61,7 +64,9 @@ class Values(ABC):
     def _value(self, path: str, default: Any, kind: Any, secret: bool) -> Awaitable[Any]: ...
 
     @abstractmethod
-    def _set(self, path: str, value: object, secret: bool, if_version: int) -> Awaitable[int]: ...
+    def _set(
+        self, path: str, value: object, secret: bool, replace: bool, if_version: int
+    ) -> Awaitable[int]: ...
 
     @abstractmethod
     def _delete(self, path: str, if_version: int) -> Awaitable[int]: ...

@@ -70,6 +70,7 @@ class ConfigWire:
             request.value.data,
             _account(caller),
             secret=request.options.secret,
+            replace=request.replace,
             if_version=_version(request.if_version),
         )
         return pb.SetResponse(version=version)

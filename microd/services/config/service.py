@@ -170,6 +170,7 @@ class Config(OrderedService):
         who: Account,
         *,
         secret: bool = False,
+        replace: bool = False,
         if_version: int = 0,
     ) -> int:
         """Put a value: an object is merged into what is there, anything else takes the place of it.
@@ -179,6 +180,7 @@ class Config(OrderedService):
 
         @param data: JSON.
         @param secret: encrypt it; of an object, all its values.
+        @param replace: let an object take the place of what is there, too.
         @return: the version that the document has now.
         """
         keys = rules.path_from(path, self._limits)
@@ -186,8 +188,9 @@ class Config(OrderedService):
 
         async def decide(document: Document) -> Draft:
             there = rules.at(document.root, keys)
-            merged = rules.merged(there, self._sealed(namespace, keys, value, there, secret))
-            root = document.root if merged is there else rules.placed(document.root, keys, merged)
+            sealed = self._sealed(namespace, keys, value, there, secret)
+            made = sealed if replace else rules.merged(there, sealed)
+            root = document.root if made is there else rules.placed(document.root, keys, made)
             used = (self._ring.current,) if secret else ()
             return Draft(root, who.id, who.issuer, "set", keys, keys=used)
 

@@ -34,7 +34,7 @@ class Reader:
 
     def next(self) -> Any:
         """The message that is there."""
-        return done(self._messages.__anext__())  # type: ignore[arg-type]
+        return done(self._messages.__anext__())
 
     def asked(self) -> Deferred[Any]:
         """The message which is to come."""

@@ -96,6 +96,8 @@ def test_mask_written_back(scene: Any) -> None:
     seen = scene.get("db")
     scene.set("db", {**seen, "host": "other"})
     assert scene.get("db", secret=True) == {"password": "s3cret", "deep": {"k": 1}, "host": "other"}
+    scene.set("db", {"password": "[secret]"}, replace=True)
+    assert scene.get("db", secret=True) == {"password": "s3cret"}
     scene.set("plain", "[secret]")
     assert scene.get("plain", secret=True) == "[secret]"
 

@@ -53,6 +53,19 @@ def test_merge(scene: Any) -> None:
     assert scene.get("m") == {"a": {"x": 1, "y": 4, "z": {"q": 5}}, "b": 3}
 
 
+def test_replace(scene: Any) -> None:
+    """An object takes the place of what was there if it is told to, be it empty, be it the whole document."""
+    scene.set("m", {"a": {"x": 1}, "b": 2})
+    scene.set("m", {"a": {"y": 3}}, replace=True)
+    assert scene.get() == {"m": {"a": {"y": 3}}}
+    scene.set("m.a", {}, replace=True)
+    scene.set("n.o", {}, replace=True)
+    assert scene.get() == {"m": {"a": {}}, "n": {"o": {}}}
+    scene.set("", {"z": 1}, replace=True)
+    assert scene.get() == {"z": 1}
+    assert scene.set("", {"z": 1}, replace=True) == 5
+
+
 def test_array(scene: Any) -> None:
     """An array is one value: it is replaced whole, and nothing is inside it for a path."""
     scene.set("a", [1, {"b": 2}])
