@@ -39,6 +39,7 @@ from microd.kernel.lifecycle import TogetherService, split
 from microd.services.auth import rpc as auth_rpc
 from microd.services.auth.backends.store import StoreVault
 from microd.services.auth.embedded import embedded_auth
+from microd.services.auth.endless import ending
 from microd.services.auth.service import Auth
 from microd.services.broker import rpc as broker_rpc
 from microd.services.broker.service import Broker
@@ -233,7 +234,9 @@ class _Assembly:
             "store": lambda: [*store_rpc.endpoints(self._store), *blobs_rpc.endpoints(self._blobs)],
             "config": lambda: config_rpc.endpoints(self._config),
             "auth": lambda: auth_rpc.endpoints(self._auth),
-            "runtime": lambda: runtime_rpc.endpoints(self._runtime, reserved=CORE_SERVICES),
+            "runtime": lambda: ending(
+                runtime_rpc.endpoints(self._runtime, reserved=CORE_SERVICES), self._auth
+            ),
             "broker": lambda: broker_rpc.endpoints(self._broker),
             "network": lambda: network_rpc.endpoints(self._net),
             "router": lambda: network_rpc.router_endpoints(self._net),

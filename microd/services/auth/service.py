@@ -134,7 +134,7 @@ class Auth(OrderedService):
     def issue(self, account: Account, lifetime: float) -> str:
         """A credential for a service which the platform starts: good only to be exchanged for access tokens."""
         expires = int(self._clock.seconds() + lifetime)
-        return self._mint.sign(Claims(account, "credential", self._generation(account), expires))
+        return self._mint.sign(Claims(account, "credential", self.generation(account), expires))
 
     async def revoke(self, namespace: str, id: str) -> None:
         """Make void at once whatever was issued to an account."""
@@ -146,6 +146,10 @@ class Auth(OrderedService):
             else:
                 await self._accounts.keep(replace(kept, sessions=()), generation)
             self._void(namespace, id, generation)
+
+    def generation(self, account: Account) -> int:
+        """How often whatever was issued to an account has become void."""
+        return self._generations.get((account.issuer, account.id), 0)
 
     def on_revoked(self, tell: Callable[[str, str], None]) -> None:
         """Have C{tell(namespace, id)} called whenever whatever was issued to an account has become void.
@@ -185,7 +189,7 @@ class Auth(OrderedService):
                 raise UnknownAccount
             if (kept.account.issuer, kept.account.id) == (asking.issuer, asking.id):
                 raise BadRequest("Can't delete your own account")
-            generation = self._generation(kept.account) + 1
+            generation = self.generation(kept.account) + 1
             await self._accounts.forget(kept, generation)
             self._void(namespace, kept.account.id, generation)
 
@@ -203,7 +207,7 @@ class Auth(OrderedService):
         hashed = await self._hasher.hash(new)
         async with _Turn(self._turn):
             await self._unchanged(kept)
-            generation = self._generation(kept.account) + 1
+            generation = self.generation(kept.account) + 1
             await self._accounts.keep(Enrolment(kept.account, hashed), generation)
             self._void(namespace, kept.account.id, generation)
         self._first.secret_changed(kept.account)
@@ -244,12 +248,9 @@ class Auth(OrderedService):
 
     # -- the rest
 
-    def _generation(self, account: Account) -> int:
-        return self._generations.get((account.issuer, account.id), 0)
-
     def _read(self, token: str, now: float) -> Claims | None:
         claims = self._mint.read(token, now)
-        if claims is None or claims.generation != self._generation(claims.account):
+        if claims is None or claims.generation != self.generation(claims.account):
             return None
         return claims
 
@@ -273,7 +274,7 @@ class Auth(OrderedService):
         name = os.urandom(NAME)
         async with _Turn(self._turn):
             kept = await self._unchanged(kept)
-            generation = self._generation(kept.account)
+            generation = self.generation(kept.account)
             await self._accounts.keep(begun(kept, name, self._clock.seconds()))
         return _Proof(kept.account, generation, self._seal.token(Shown(namespace, kept.account.id, name, 0)))
 
@@ -288,7 +289,7 @@ class Auth(OrderedService):
             kept = await self._accounts.by_id(shown.namespace, shown.id)
             if kept is None:
                 raise InvalidToken
-            generation = self._generation(kept.account)
+            generation = self.generation(kept.account)
             step = used(kept, shown, self._clock.seconds())
             if step.kept is not None:
                 await self._accounts.keep(step.kept)
