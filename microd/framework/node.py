@@ -21,6 +21,7 @@ from microd.framework.debug import Debug
 from microd.framework.debug import methods as debug_methods
 from microd.framework.endpoints import AnyPackage, Published
 from microd.framework.registration import TTL, Registration
+from microd.framework.rules import Rules
 from microd.framework.service import Hook, Service
 from microd.framework.workers import Threads, Workers
 from microd.kernel.caller import DEFAULT_NAMESPACE
@@ -69,6 +70,7 @@ class Node:
         self._health = Health()
         self._threads = Threads(reactor, service.threads)
         self._watching = Watching(client.config, bridge, reactor)
+        self._rules = Rules(service.name, client, reactor)
         self._vitals = Vitals()
         self._debug = Debug(
             service.checks, client.namespace, client.activity, recent or Recent(), self._vitals, bridge
@@ -92,6 +94,7 @@ class Node:
         self._threads.start()
         self._vitals.collections.begin()
         await self._configure()
+        await self._rules.begin()
         for hook in service.starting:
             await self._called(hook)
         self._server = grpc_server(
@@ -103,6 +106,7 @@ class Node:
             self._health,
             self._reactor,
             self._debug,
+            self._rules,
         )
         address = await self._listen(self._server)
         entry = entry_of(service, published, address, self._environ)
@@ -134,6 +138,7 @@ class Node:
                 self.log.failure("a function for the stop failed")
         self._vitals.collections.end()
         self._watching.end()
+        self._rules.end()
         self._threads.stop()
         await self._client.close()
         self._service.client = self._service.workers = None
@@ -190,14 +195,23 @@ def grpc_server(
     health: Health,
     clock: Any,
     debug: Debug | None = None,
+    rules: Rules | None = None,
 ) -> GrpcServer:
-    """What answers the service's calls, and tools that ask how it is and what it offers."""
+    """What answers the service's calls, and tools that ask how it is and what it offers.
+
+    @param rules: who may call; C{None}: everybody, as in an author's tests.
+    """
     activity = client.activity
     debug = debug or Debug(service.checks, client.namespace, activity, Recent(), Vitals(), bridge)
     methods = {
         **debug_methods(service.name, debug, workers, client.inspect, activity),
         **published.methods(workers, bridge, lambda token: bridge.theirs(client.inspect(token)), activity),
     }
+    if rules is not None:
+        methods = {
+            path: rules.guarded(path.rpartition(".")[2].replace("/", "."), method)
+            for path, method in methods.items()
+        }
     reflection = Reflection(published.service_names, [published.contract.pool])
     return GrpcServer(
         {**methods, **health.methods(), **reflection.methods()}, clock=clock, fallback=AnyPackage(methods)

@@ -15,6 +15,8 @@ from twisted.internet.interfaces import IReactorTime
 from microd.kernel.caller import Account, Caller
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import BadRequest, MicroError, NotFound, Unauthorized
+from microd.kernel.rules import DEFAULT_RULE
+from microd.services.auth.rpc import rule_message
 from microd.services.config import rpc as config_rpc
 from microd.services.config.backends.store import StoredDocuments
 from microd.services.config.keyring import Keyring
@@ -34,8 +36,9 @@ class FakeDaemon:
     """One daemon.
 
     @ivar endpoint: where clients connect; C{endpoint.refusing} says that it is down.
-    @ivar accounts: secrets by namespace and id.
+    @ivar accounts: secrets by namespace and id; C{scopes} likewise.
     @ivar nodes: what is registered, by node id; C{registrations} counts how often something was.
+    @ivar rules: who may call whom; as in a new namespace, everybody everybody.
     @ivar store: the store, which answers as a daemon's own does; likewise C{blobs} and C{config}.
     @ivar calls: the path and metadata of each call, the latest last.
     @ivar on_register: called after each registration; C{on_deregister} after the opposite.
@@ -47,6 +50,8 @@ class FakeDaemon:
         self.accounts: dict[tuple[str, str], str] = {("micro", "admin"): "admin-secret"}
         self.nodes: dict[str, registry_pb2.Service] = {}
         self.registrations = 0
+        self.scopes: dict[tuple[str, str], list[str]] = {}
+        self.rules = [rule_message(DEFAULT_RULE)]
         self.store = MemoryStore(now=clock.seconds)
         self.blobs = MemoryBlobs(now=clock.seconds)
         documents = StoredDocuments(MemoryStore(now=clock.seconds))
@@ -78,6 +83,7 @@ class FakeDaemon:
             "/auth.Auth/Generate": self._method(self._generate, auth_pb2.GenerateRequest),
             "/auth.Auth/Inspect": self._method(self._inspect, auth_pb2.InspectRequest),
             "/auth.Accounts/ChangeSecret": self._method(self._change_secret, auth_pb2.ChangeSecretRequest),
+            "/auth.Rules/List": self._method(self._list_rules, auth_pb2.ListRequest),
             "/registry.Registry/Register": self._method(self._register, registry_pb2.Service),
             "/registry.Registry/Deregister": self._method(self._deregister, registry_pb2.Service),
         }
@@ -146,8 +152,18 @@ class FakeDaemon:
             raise BadRequest("invalid token provided")
         issuer, id = self._tokens[request.token]
         return auth_pb2.InspectResponse(
-            account=auth_pb2.Account(id=id, name=id, type="service", issuer=issuer)
+            account=auth_pb2.Account(
+                id=id,
+                name=id,
+                type="user" if id == "admin" else "service",
+                issuer=issuer,
+                scopes=self.scopes.get((issuer, id), []),
+            )
         )
+
+    def _list_rules(self, request: auth_pb2.ListRequest, asker: str) -> Message:
+        _require(asker)
+        return auth_pb2.ListResponse(rules=self.rules)
 
     # -- registry
 
