@@ -27,14 +27,17 @@ class Metadata:
     """An immutable multi-map over lower-case names; values of C{-bin} names are bytes, all others text.
 
     Built from pairs or a mapping; anything that takes metadata takes those just as well.
+
+    @ivar kept: whatever somebody made of it and wants to find again.
     """
 
-    __slots__ = ("_first", "_pairs")
+    __slots__ = ("_first", "_pairs", "kept")
 
     def __init__(self, pairs: Mapping[str, Value] | Iterable[tuple[str, Value]] = ()) -> None:
         items = pairs.items() if isinstance(pairs, Mapping) else pairs
         self._pairs: tuple[tuple[str, Value], ...] = tuple((name.lower(), value) for name, value in items)
         self._first: dict[str, Value] | None = None
+        self.kept: Any = None
 
     @classmethod
     def of(cls, given: Any) -> Metadata:

@@ -21,13 +21,16 @@ from microd.gateways.api.paths import Target
 from microd.gateways.api.payload import Kind, UnsupportedMediaType
 from microd.gateways.api.replies import JSON, Dated, chunk, error_reply, reply, stream_head
 from microd.gateways.api.request import Request
-from microd.gateways.api.wires import Wires
+from microd.gateways.api.wires import NodeCall, Wires
 from microd.kernel import protojson
 from microd.kernel.caller import Caller
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import BadRequest, Internal, MicroError, Unimplemented
 from microd.services.registry.model import Node
 from microd.txgrpc.status import MetadataLike, RpcError
+
+#: Nodes which are tried for one call.
+MOST_TRIED = 16
 
 Ended = Callable[..., None]
 #: Sends one message and gives the answers.
@@ -79,7 +82,7 @@ class Asking:
         self._doing = doing
         self._request.gone = self.cancel
         doing.addCallbacks(answered, self._failed)
-        doing.addErrback(self._broken)
+        doing.addErrback(self.broken)
 
     def cancel(self) -> None:
         """The client has gone."""
@@ -112,13 +115,13 @@ class Asking:
         elif isinstance(error, CancelledError):
             self.cancel()
         else:
-            self._broken(failure)
+            self.broken(failure)
 
     def _told(self, error: RpcError) -> MicroError:
         target = self._target
         return failures.told(error, target.service, target.endpoint, asked_for=self._asked_for)
 
-    def _broken(self, failure: Failure) -> None:
+    def broken(self, failure: Failure) -> None:
         """A defect: this call's, and nobody else's."""
         self._refuse(Internal(f"{type(failure.value).__name__}: {failure.value}"), failure)
 
@@ -214,13 +217,16 @@ class AskNode(Asking):
     A node is left for the next only if it provably has not seen the call.
     """
 
-    __slots__ = ("_body", "_metadata", "_nodes", "_wires")
+    __slots__ = ("_body", "_call", "_metadata", "_nodes", "_wires")
+
+    _call: NodeCall | None
 
     def ask(
         self, nodes: Sequence[Node], wires: Wires, body: bytes, metadata: MetadataLike, *, streaming: bool
     ) -> None:
         """Call it."""
-        self._nodes: Iterator[Node] = iter(nodes)
+        self._call = None
+        self._nodes: Iterator[Node] = iter(nodes[:MOST_TRIED])
         self._wires = wires
         self._body = body
         self._metadata = metadata
@@ -232,22 +238,44 @@ class AskNode(Asking):
 
     def _try(self, node: Node) -> None:
         kind = "application/grpc+proto" if self._kind is Kind.PROTO else "application/grpc+json"
-        call = self._wires.unary(node.address, self._target.grpc)
         request = self._request
-        doing = self._doing = call(
-            self._body, timeout=self._timeout, metadata=self._metadata, content_type=kind, tail=request.tail
-        )
         request.gone = self.cancel
-        doing.addCallbacks(self._answer, self._unanswered)
+        call = self._wires.call(
+            node.address,
+            self._target.grpc,
+            self._body,
+            self._metadata,
+            kind,
+            self._timeout,
+            request.tail,
+            self,
+        )
+        if not call.over:
+            self._call = call
 
-    def _unanswered(self, failure: Failure) -> None:
-        error = failure.value
-        if isinstance(error, RpcError) and error.undelivered:
+    def answered(self, body: bytes) -> None:
+        """The node has answered."""
+        self._call = None
+        self._answer(body)
+
+    def unanswered(self, error: RpcError) -> None:
+        """The node has not; the next one may."""
+        self._call = None
+        if error.undelivered:
             node = next(self._nodes, None)
             if node is not None:
                 self._try(node)
                 return
-        self._failed(failure)
+        self._refuse(self._told(error))
+
+    def cancel(self) -> None:
+        """The client has gone."""
+        call, self._call = self._call, None
+        if call is None:
+            super().cancel()
+        else:
+            call.abandon()
+            self._ended(self._request, 499, "the client has gone")
 
     async def _replies(self) -> Replies:
         failed: RpcError | None = None

@@ -19,6 +19,7 @@ from microd.gateways.api.request import Head, Request
 from microd.gateways.api.server import HttpServer
 from microd.gateways.api.wires import Wires
 from microd.gateways.tally import Ended, Tally
+from microd.kernel.activity import UNTRACED
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import BadRequest, Internal, MicroError, NotFound
 from microd.kernel.health import Figure, gauge
@@ -126,6 +127,8 @@ class Gateway:
             # A service may call its errors what it likes; here they are answered with 500.
             code = 500
         took = tally.count(row or tally.nobody, code, request.began)
+        if request.core is not None:
+            _note(request.core, request, code, text, took)
         if code < 500 and not tally.every:
             return
         ours = code >= 500 and code != 501
@@ -221,6 +224,7 @@ class Gateway:
         )
         request.row = self.tally.row(target.service)
         request.account, request.namespace, request.target = caller.account, caller.namespace, target
+        request.core = endpoint
         body = _body(request, query, notes.kind, entry.request)
         asking = AskCore(
             request, target, notes.kind, self._dated, notes.timeout, notes.asked_for, self._ended
@@ -239,6 +243,18 @@ class Gateway:
             known = endpoints, {each.name: (each.request, streams[each.name]) for each in endpoints}
             self._described[key] = known
         return known[1].get(target.endpoint)
+
+
+def _note(endpoint: Endpoint, request: Request, code: int, text: str, took: float) -> None:
+    """Have a core service take note of a call that it has answered; a stream that its reader left is no failure."""
+    activity = endpoint.activity
+    if activity is None:
+        return
+    failed = code >= 400 and not (code == 499 and endpoint.server_streaming)
+    name = "" if endpoint.name.startswith(UNTRACED) else endpoint.id
+    # The tail is there once somebody has asked for the trace.
+    where = (request.trace and request.tail) or dict(request.more)
+    activity.answered(name, request.began, took, (text or str(code)) if failed else "", where)
 
 
 def _kind(head: Head) -> Kind:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from microd.gateways.api.paths import Target
     from microd.gateways.tally import Row
     from microd.kernel.caller import Account
+    from microd.kernel.endpoint import Endpoint
 
 Header = tuple[bytes, bytes]
 
@@ -92,6 +93,7 @@ class Request:
     @ivar tail: the trace as it goes on, once C{trace} was asked for; C{b""} where it does not fit, and C{more} headers say it.
     @ivar began: when it was taken up, in the clock's seconds.
     @ivar account: who asks, once that is known; so are C{namespace}, C{target} and C{row}, where it is counted.
+    @ivar core: the platform's own endpoint that answers it; None for any other, or none.
     @ivar gone: called once if the client goes away before the answer is complete.
     """
 
@@ -103,6 +105,7 @@ class Request:
             "begun",
             "body",
             "connection",
+            "core",
             "endless",
             "gone",
             "head",
@@ -140,6 +143,7 @@ class Request:
         self.gone: Callable[[], None] | None = None
         self.ids: list[Header] | None = None
         self.row: Row | None = None
+        self.core: Endpoint | None = None
         self._trace = b""
 
     @property
