@@ -78,7 +78,10 @@ from microd.wire._pool import POOL
 #: How long the credential lasts with which a service that we started gets its tokens (spec micro-v3-server 1.2).
 _CREDENTIAL = 365 * 86400.0
 #: The parts without which a core service cannot do its work, besides its own.
-_RESTS_ON = dict.fromkeys(("auth", "config", "runtime", "network", "router", "api"), ("system",))
+_RESTS_ON = {
+    "store": ("blobs",),
+    **dict.fromkeys(("auth", "config", "runtime", "network", "router", "api"), ("system",)),
+}
 
 
 def assemble(
@@ -298,7 +301,7 @@ class _Assembly:
             self._router,
             self._dialer,
             self._registry,
-            [self._debug.watched(each) for each in (*self._endpoints, *self._unlisted)],
+            [*self._endpoints, *self._unlisted],
             version=__version__,
             cors=wanted.enable_cors,
             limits=api_limits.Limits(body=wanted.max_body, call=wanted.timeout),

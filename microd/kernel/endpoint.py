@@ -27,7 +27,7 @@ class Endpoint:
     @ivar at_once: C{at_once(request, caller)}, for a unary endpoint: a door which speaks protobuf may ask it first, and is
         spared the waiting. It gives the reply's bytes, or None for whatever C{handler} is to be asked; it raises the same.
     @ivar endless: calls go on until somebody ends them; a daemon that stops does not wait for them.
-    @ivar activity: takes note of each call that a gRPC door has answered.
+    @ivar activity: is told by each door of the calls that it has answered.
     @ivar path: C{/package.Struct/Method}, the gRPC path.
     """
 

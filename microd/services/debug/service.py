@@ -15,7 +15,6 @@ from microd.kernel.logformat import Record, record
 from microd.kernel.recent import Recent
 from microd.kernel.vitals import Statistics, Vitals
 from microd.services.debug.rules import teller
-from microd.services.debug.watching import watched
 from microd.txgrpc.noted import headers_of
 
 _ORDER = {level: place for place, level in enumerate(LogLevel.iterconstants())}
@@ -49,12 +48,8 @@ class Debug(Service):
         self._vitals.collections.end()
 
     def noted(self, endpoint: Endpoint) -> Endpoint:
-        """The same endpoint, for doors which note each call that they have answered."""
+        """The same endpoint, whose calls doors have noted here once they are over."""
         return replace(endpoint, activity=self.activities[endpoint.service])
-
-    def watched(self, endpoint: Endpoint) -> Endpoint:
-        """The same endpoint, for doors which do not."""
-        return watched(endpoint, self.activities[endpoint.service])
 
     def observe(self, event: LogEvent) -> None:
         """Remember one event, if it matters."""

@@ -15,7 +15,6 @@ from microd.kernel.errors import BadRequest, Forbidden, Unauthorized
 from microd.services.debug.rpc import endpoints
 from microd.services.debug.service import Debug
 from microd.testing.outcome import done
-from microd.wire import debug_pb2 as pb
 
 ADMIN = Caller(Account("admin", "user", "micro", scopes=("admin",)))
 USER = Caller(Account("ada", "user", "micro"))
@@ -80,8 +79,9 @@ def test_health(scene: Scene) -> None:
 
 def test_stats(scene: Scene) -> None:
     """Accounts are told what the daemon takes, and what was asked of just this service."""
-    store = scene.offered["/store.Debug/Health"]
-    done(scene.debug.watched(store).handler(pb.HealthRequest(), NOBODY))
+    activity = scene.debug.noted(scene.offered["/store.Debug/Health"]).activity
+    assert activity is not None
+    activity.answered("", 1000.0, 0.5, "", {})
     stats = scene.ask("/store.Debug/Stats", USER)
     assert (stats.requests, stats.errors) == (1, 0)
     assert scene.ask("/proxy.Debug/Stats", USER).requests == 0
