@@ -30,7 +30,7 @@ from microd.wire import auth_pb2
 T = TypeVar("T", default=dict[str, Any])
 
 #: How many tokens of callers are remembered, and for how many seconds.
-INSPECTED, INSPECTED_FOR = 1000, 60.0
+INSPECTED, INSPECTED_FOR = 1000, 10.0
 
 
 class Client:
@@ -150,7 +150,7 @@ class Client:
                 raise
 
     async def inspect(self, token: str) -> Account | None:
-        """Whose token it is, by the auth service's word, which is remembered for a minute; C{None} for nobody's."""
+        """Whose token it is, by the auth service's word, which is remembered for L{INSPECTED_FOR} seconds; C{None} for nobody's."""
         found = self._inspected.get(token)
         if found is not None and self._now() < found[0]:
             return found[1]

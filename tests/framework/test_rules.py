@@ -242,6 +242,19 @@ def test_remembered(reached: Reached) -> None:
     assert reached.asked("/auth.Auth/Inspect") == 1
 
 
+def test_revoked(reached: Reached) -> None:
+    """A token that is void by now is good for some seconds at most."""
+    reached.keep(MEMBERS)
+    reached.clock.advance(EVERY)
+    token = reached.token("crew", "ada")
+    assert reached.call(token=token)
+    reached.daemon.revoke()
+    reached.client.tokens.forget(reached.client.tokens.ready() or "")
+    reached.clock.advance(EVERY)
+    with pytest.raises(Unauthorized, match="no rule of namespace crew"):
+        reached.call(token=token)
+
+
 def test_never_known() -> None:
     """As long as the rules were never known nobody gets in, and from then on whoever may."""
     reached = Reached()
