@@ -107,17 +107,17 @@ class StoreWire:
         return shown
 
     async def write(self, request: pb.WriteRequest, caller: Caller) -> pb.WriteResponse:
-        options = request.options
-        database, table = _place(options.database, options.table, caller)
+        database = table = ""
+        wanted = None
+        if request.HasField("options"):
+            options = request.options
+            database, table = options.database, options.table
+            wanted = options.if_version if options.HasField("if_version") else None
+        database, table = _place(database, table, caller)
         record = request.record
         if not record.key:
             raise BadRequest("key required" if request.HasField("record") else "no record specified")
-        if options.HasField("if_version"):
-            version = await self._store.write(
-                database, table, self._record_from(record), if_version=options.if_version
-            )
-        else:
-            version = await self._store.write(database, table, self._record_from(record))
+        version = await self._store.write(database, table, self._record_from(record), if_version=wanted)
         return pb.WriteResponse(version=version)
 
     async def delete(self, request: pb.DeleteRequest, caller: Caller) -> pb.DeleteResponse:

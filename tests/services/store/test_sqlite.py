@@ -82,6 +82,14 @@ class Bench:
     def _worker(self, _: object, name: str) -> Held:
         return self.workers.setdefault(name, Held())
 
+    @property
+    def writing(self) -> sqlite3.Connection:
+        return self.store._writing._connection
+
+    @property
+    def scanning(self) -> sqlite3.Connection:
+        return self.store._scanning
+
     def begin(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
         return Deferred.fromCoroutine(coroutine)
 
@@ -123,7 +131,7 @@ def test_not_before_durable(bench: Bench) -> None:
 
 def test_synced(bench: Bench) -> None:
     """The connection that writes waits for the disk at each commit, and logs ahead."""
-    connection = bench.store._connections["write"]
+    connection = bench.writing
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
@@ -263,7 +271,7 @@ def test_private(tmp_path: Path) -> None:
 
 def test_full(bench: Bench) -> None:
     """A full disk fails the write which does not fit, with words for it, and none of those beside it."""
-    connection = bench.store._connections["write"]
+    connection = bench.writing
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages + 4}")
     small, large, other = bench.put("small"), bench.put("large", b"v" * 1_000_000), bench.put("other")
@@ -334,7 +342,7 @@ def test_versions_beyond_the_block(bench: Bench) -> None:
         bench.do(bench.store.write("micro", "t", Record("k", b"v")))
         assert versions.last < versions.reserved
         versions.last = versions.reserved
-    (said,) = bench.store._connections["scan"].execute("SELECT said FROM fact").fetchone()
+    (said,) = bench.scanning.execute("SELECT said FROM fact WHERE name = 'versions'").fetchone()
     assert said == versions.reserved
 
 
@@ -357,7 +365,7 @@ def test_conditions_in_a_commit(bench: Bench) -> None:
 def test_damaged_value(bench: Bench) -> None:
     """A value that the disk changed is not shown: neither by key nor among others."""
     bench.do(bench.store.write("micro", "t", Record("k", b"value")))
-    bench.store._connections["write"].execute("UPDATE record SET value = 'valve'")
+    bench.writing.execute("UPDATE record SET value = 'valve'")
     for reading in (
         bench.store.read_one("micro", "t", "k"),
         bench.store.read("micro", "t", Query()),
@@ -376,7 +384,7 @@ def test_sweep(bench: Bench) -> None:
     bench.commits = 0
     for _ in range(10):
         bench.clock.advance(subject.SWEEP_EVERY / 2)
-    rows = bench.store._connections["scan"].execute("SELECT key FROM record").fetchall()
+    rows = bench.scanning.execute("SELECT key FROM record").fetchall()
     assert rows == [("later",), ("stays",)]
     assert bench.commits == 3
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
@@ -69,6 +68,7 @@ class GroupCommit:
         self._waiting: list[_Write] = []
         self._bytes = 0
         self._busy = False
+        self._refusal: Callable[[], MicroError] | None = None
         self._drained: Deferred[None] | None = None
         self._took = 0.0
         self._wait: IDelayedCall | None = None
@@ -79,6 +79,8 @@ class GroupCommit:
         self, statements: Sequence[Statement], size: int, conditions: Sequence[Condition] = ()
     ) -> Deferred[None]:
         """Write; fires once it is on disk, and fails with a L{MicroError} if it is not."""
+        if self._refusal is not None:
+            raise self._refusal()
         if self._bytes and self._bytes + size > self._most_waiting:
             raise Unavailable("the store cannot write as fast as it is asked to: try again later")
         write = _Write(statements, size, conditions)
@@ -90,6 +92,14 @@ class GroupCommit:
         elif self._wait is not None and len(self._waiting) == self._company:
             self._wait.reset(0)
         return write
+
+    def refuse(self, reason: Callable[[], MicroError]) -> None:
+        """Take no more writes; those which wait fail with what this makes."""
+        self._refusal = reason
+        waiting, self._waiting = self._waiting, []
+        for write in waiting:
+            self._bytes -= write.size
+            write.errback(reason())
 
     async def drain(self) -> None:
         """Wait until nothing is waiting."""
@@ -119,16 +129,19 @@ class GroupCommit:
         batch, self._waiting = self._waiting[:count], self._waiting[count:]
         return batch
 
-    def _commit(self, batch: list[_Write]) -> Sequence[MicroError | None]:
+    def _commit(self, batch: Sequence[_Write]) -> Sequence[MicroError | None]:
         """In the worker: one transaction; where the disk has no room for it, one for each write that it may have."""
         begun = self._clock.seconds()
         try:
             outcomes = self._perform(batch)
-            self._took = self._clock.seconds() - begun
-        except sqlite3.Error as error:
-            if len(batch) == 1 or not _is_full(error):
-                return [_refusal(error)] * len(batch)
+        except OutOfSpace as refusal:
+            if len(batch) == 1:
+                return [refusal]
             return [outcome for write in batch for outcome in self._commit([write])]
+        except MicroError as refusal:
+            # One for each: who gets it writes his own name on it.
+            return [type(refusal)(refusal.detail, code=refusal.code) for _ in batch]
+        self._took = self._clock.seconds() - begun
         return outcomes
 
     def _committed(
@@ -158,13 +171,3 @@ class GroupCommit:
         else:
             self._company = len(self._waiting) + answered
             self._wait = self._clock.callLater(min(took / 2, LONGEST_WAIT), self._next)
-
-
-def _is_full(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
-
-
-def _refusal(error: sqlite3.Error) -> MicroError:
-    if _is_full(error):
-        return OutOfSpace("the store's disk is full: nothing was written; make room and try again")
-    return Internal(f"the store could not write: {error}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from microd.services.store.model import Kept, Record
 
 #: Bytes of values kept altogether, with what is shown of them, and of a single value.
@@ -18,7 +20,8 @@ class Recent:
     __slots__ = ("_records", "_size", "get")
 
     def __init__(self) -> None:
-        self._records: dict[Place, Kept] = {}
+        # A plain dictionary from which many were taken at its beginning takes ever longer to find its first one.
+        self._records: OrderedDict[Place, Kept] = OrderedDict()
         self._size = 0
         #: The record at a place, or None where it is not remembered.
         self.get = self._records.get
@@ -31,14 +34,16 @@ class Recent:
         self._records[place] = kept
         self._size += _cost(record)
         while self._size > MOST:
-            self.forget(next(iter(self._records)))
+            _, oldest = self._records.popitem(last=False)
+            self._size -= _cost(oldest.record)
         return kept
 
     def forget(self, place: Place) -> None:
         """Remember it no longer."""
-        kept = self._records.pop(place, None)
-        if kept is not None:
-            self._size -= _cost(kept.record)
+        if self._records:
+            kept = self._records.pop(place, None)
+            if kept is not None:
+                self._size -= _cost(kept.record)
 
 
 def _cost(record: Record) -> int:

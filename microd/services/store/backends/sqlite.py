@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from time import time
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from microd.kernel.errors import Internal, MicroError, TooLarge, Unavailable
 from microd.services.store import rules
+from microd.services.store.backends import sqlite_errors as errors
 from microd.services.store.backends import sqlite_file as file
 from microd.services.store.backends import sqlite_rows as rows
 from microd.services.store.backends.group_commit import GroupCommit
 from microd.services.store.backends.recent import Recent
-from microd.services.store.backends.sqlite_log import Log, PointReader
-from microd.services.store.backends.sqlite_writes import Condition, Write, perform
+from microd.services.store.backends.sqlite_check import Inspection
+from microd.services.store.backends.sqlite_log import PointReader
+from microd.services.store.backends.sqlite_writes import Condition, Write, Writer, refused
 from microd.services.store.backends.versions import Versions
 from microd.services.store.backends.worker import IWorker, Thread
 from microd.services.store.interface import IStore
@@ -35,6 +38,9 @@ from microd.services.store.model import Act, Drop, Kept, Limits, Page, Put, Quer
 SWEEP_EVERY = 10.0
 SWEEP_AT_ONCE = 500
 SWEEP_BYTES = 4 << 20
+
+#: How long the start may take for seeing whether the file is sound; what is left is seen to afterwards.
+CHECK_SECONDS = 2.0
 
 
 _Rows = list[tuple[Any, ...]]
@@ -61,6 +67,8 @@ class SqliteStore(Service, IStore):
         limits: Limits | None = None,
     ) -> None:
         self._path = path
+        self._reactor = reactor
+        self._workers = workers
         self._now = now
         self._limits = limits or Limits()
         self._writer = workers(reactor, f"{path.name}-writer")
@@ -70,25 +78,29 @@ class SqliteStore(Service, IStore):
         )
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = reactor
-        self._connections: dict[str, sqlite3.Connection] = {}
-        self._log: Log | None = None
-        self._log_is_large = False
+        self._write: Writer | None = None
+        self._scan_on: sqlite3.Connection | None = None
         self._point: PointReader | None = None
         self._recent = Recent()
         self._versions = Versions(0, 0)
+        self._inspecting: Deferred[None] = succeed(None)
+        self.failure = ""
 
     def startService(self) -> None:
         """Open the file, which brings back everything that was acknowledged before."""
-        writing = file.open_file(self._path)
-        self._log = Log(self._path, writing)
+        writing, is_sound = file.open_file(self._path, CHECK_SECONDS)
         reserved = writing.execute(rows.FACT, ("versions",)).fetchone()
         self._versions = Versions(rules.first_version(self._now(), *reserved or ()), 0)
-        self._point = PointReader(file.connect(self._path))
-        self._connections = {"write": writing, "scan": file.connect(self._path)}
+        self._point = PointReader(file.connect(self._path, read_only=True))
+        self._scan_on = file.connect(self._path, read_only=True)
+        self._write = Writer(self._path, writing, self._versions, file.boot())
         self._writer.start()
         self._scanner.start()
         super().startService()
         self._sweeping.start(SWEEP_EVERY, now=False)
+        if not is_sound:
+            self._inspecting = Deferred.fromCoroutine(self._inspect())
+            self._inspecting.addErrback(lambda ended: ended.trap(CancelledError))
 
     def stopService(self) -> Deferred[None]:
         """Take no more writes, finish those under way, close the file."""
@@ -96,16 +108,22 @@ class SqliteStore(Service, IStore):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        if self._point is None:
+        if self._point is None or self._write is None or self._scan_on is None:
             return
         point, self._point = self._point, None
         self._sweeping.stop()
+        self._inspecting.cancel()
         await self._commits.drain()
         self._writer.stop()
         self._scanner.stop()
-        point.close()
-        for connection in self._connections.values():
-            connection.close()
+        self._scan_on.close()
+        if self.failure:
+            # Who closes last empties the log into the file; a reader cannot.
+            self._write.close()
+            point.close()
+        else:
+            point.close()
+            self._write.close()
 
     async def read_one(self, database: str, table: str, key: str) -> Record | None:
         kept = self.glance(database, table, key)
@@ -121,11 +139,11 @@ class SqliteStore(Service, IStore):
             rules.check_key(key, self._limits)
             try:
                 row = self._point.read(place)
-            except sqlite3.Error as error:
-                raise Internal(f"the store could not read: {error}") from error
-            if row is None:
-                return None
-            kept = self._recent.keep(place, rows.record_from(*place, *row))
+                if row is None:
+                    return None
+                kept = self._recent.keep(place, rows.record_from(*place, *row))
+            except (sqlite3.Error, rows.Damaged) as error:
+                raise self._unreadable(error) from error
         expiry = kept.record.expiry
         if expiry is not None and expiry <= self._now():
             return None
@@ -135,7 +153,10 @@ class SqliteStore(Service, IStore):
         rules.check_place(database, table)
         sql, values = rows.selection(rows.COLUMNS, database, table, query, self._now())
         found, is_cut, is_full = await self._scan(sql, values, query.limit)
-        records = [rows.record_from(database, table, *row) for row in found]
+        try:
+            records = [rows.record_from(database, table, *row) for row in found]
+        except rows.Damaged as error:
+            raise self._unreadable(error) from error
         return Page(records, records[-1].key if is_cut else "", is_full)
 
     async def write(self, database: str, table: str, record: Record, *, if_version: int | None = None) -> int:
@@ -196,13 +217,13 @@ class SqliteStore(Service, IStore):
         try:
             return await self._scanner.run(self._rows, sql, values, limit)
         except sqlite3.Error as error:
-            raise Internal(f"the store could not read: {error}") from error
+            raise self._unreadable(error) from error
 
     def _rows(self, sql: str, values: dict[str, Any], limit: int) -> _Found:
         """In the scanner."""
         budget = rules.Budget(self._limits.answer)
         found: _Rows = []
-        for row in self._connections["scan"].execute(sql, values):
+        for row in self._scanning.execute(sql, values):
             if limit and len(found) == limit:
                 return found, True, False
             if not budget.has_room(sum(map(_size, row))) and found:
@@ -210,14 +231,19 @@ class SqliteStore(Service, IStore):
             found.append(row)
         return found, False, False
 
+    @property
+    def _scanning(self) -> sqlite3.Connection:
+        assert self._scan_on is not None
+        return self._scan_on
+
+    @property
+    def _writing(self) -> Writer:
+        assert self._write is not None
+        return self._write
+
     def _perform(self, writes: Sequence[Write]) -> Sequence[MicroError | None]:
         """In the writer."""
-        reserve = self._versions.to_reserve()
-        refusals = perform(self._connections["write"], writes, self._now(), reserve)
-        if reserve is not None:
-            self._versions.reserved = reserve
-        self._log_is_large = self._log is not None and self._log.is_large
-        return refusals
+        return self._writing.perform(writes, self._now())
 
     def _committed(self, writes: Sequence[Write]) -> None:
         """Whoever reads from now on sees what was committed; before the next commit, the log may be emptied."""
@@ -225,27 +251,85 @@ class SqliteStore(Service, IStore):
         for write in writes:
             for _, values in write.statements:
                 forget(values[:3])
+        self._notice()
         if self._point is not None:
             self._point.renew()
-            if self._log_is_large and self._log is not None:
+            if self._writing.log_is_large and not self.failure:
                 self._point.hold(False)
-                self._writer.run(self._log.empty).addErrback(self._not_emptied).addBoth(self._emptied)
+                self._writer.run(self._writing.empty_log).addErrback(self._not_emptied).addBoth(self._emptied)
 
     def _not_emptied(self, failure: Failure) -> None:
-        self.log.warn("the log of {path} stays: {error}", path=str(self._path), error=failure.value)
+        self._notice()
+        if not self.failure:
+            self.log.warn("the log of {path} stays: {error}", path=str(self._path), error=failure.value)
 
     def _emptied(self, _: object) -> None:
         if self._point is not None:
             self._point.hold(True)
 
+    # -- when the disk fails
+
+    async def _inspect(self) -> None:
+        """Look at what there was no time for at the start, a little at a time."""
+        self.log.info("{path} is large: whether it is sound is seen by and by", path=str(self._path))
+        checker = self._workers(self._reactor, f"{self._path.name}-checker")
+        checker.start()
+        stopped = False
+        connection = file.connect(self._path, read_only=True)
+        try:
+            inspection = Inspection(connection)
+            await checker.run(inspection.structure, lambda: stopped)
+            while not inspection.is_complete and not self.failure:
+                begun = self._reactor.seconds()
+                await checker.run(inspection.rows)
+                # Four times as long for others.
+                await deferLater(self._reactor, 4 * (self._reactor.seconds() - begun), lambda: None)
+            self.log.info("{path} is sound", path=str(self._path))
+        except (sqlite3.Error, rows.Damaged) as error:
+            self._unreadable(error)
+        finally:
+            stopped = True
+            checker.stop()
+            connection.close()
+
+    def _notice(self) -> None:
+        """Whether the writer found that the disk failed."""
+        if self._writing.failure:
+            self._fail(self._writing.failure)
+
+    def _fail(self, failure: str) -> None:
+        """Take no more writes; reads go on."""
+        if not self.failure:
+            self.failure = failure
+            self.log.critical(
+                "no more writes are taken: {failure}; check the disk, then restart the daemon",
+                failure=failure,
+            )
+            self._writer.run(self._writing.stop, failure)
+            self._commits.refuse(partial(refused, failure))
+
+    def _unreadable(self, error: sqlite3.Error | rows.Damaged) -> MicroError:
+        """What a reader hears. A file that is damaged is not written to any more."""
+        said = f"{self._path}: {errors.named(error)}"
+        if errors.is_bad(error):
+            self._fail(said)
+            return Internal(
+                f"the store could not read what is damaged: {said}; bring the file back from a backup"
+            )
+        return Internal(f"the store could not read: {said}")
+
     async def _sweep(self) -> None:
         """Clear expired records away, a few in each commit, among the writes of others."""
-        while self._point is not None:
-            first, now = self._point.first_expiry(), self._now()
-            if first is None or first > now:
-                return
+        while self._point is not None and not self.failure:
+            now = self._now()
             try:
+                first = self._point.first_expiry()
+                if first is None or first > now:
+                    return
                 await self._commits.submit(await self._scanner.run(self._expired, now), 0)
+            except sqlite3.Error as error:
+                self._unreadable(error)
+                return
             except MicroError as error:
                 self.log.warn("expired records stay in {path}: {error}", path=str(self._path), error=error)
                 return
@@ -254,7 +338,7 @@ class SqliteStore(Service, IStore):
         """In the scanner: what clears a few expired records away, at least one, and not too many bytes of them."""
         statements: list[rows.Statement] = []
         left = SWEEP_BYTES
-        for *place, size in self._connections["scan"].execute(rows.EXPIRED, (now, SWEEP_AT_ONCE)):
+        for *place, size in self._scanning.execute(rows.EXPIRED, (now, SWEEP_AT_ONCE)):
             statements.append((rows.CLEAR, (*place, now)))
             left -= size
             if left < 0:

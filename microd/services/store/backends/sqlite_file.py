@@ -11,44 +11,49 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from twisted.logger import Logger
+
+from microd.services.store.backends import sqlite_errors as errors
 from microd.services.store.backends import sqlite_rows as rows
+from microd.services.store.backends import sqlite_wal
+from microd.services.store.backends.sqlite_check import Inspection
+from microd.services.store.backends.sqlite_log import BUSY_MS
 from microd.services.store.backends.sqlite_migrate import migrate, settle, without_leftovers
+
+#: With fewer bytes SQLite would take it for a file that is still to be filled.
+_LEAST = 512
+
+_log = Logger()
 
 
 class UnusableFile(Exception):
     """The store's file cannot be worked on; the sentence names it and says why."""
 
 
-def open_file(path: Path) -> sqlite3.Connection:
-    """Make the file if need be, readable by its owner only, and bring the schema about.
+def open_file(path: Path, check_for: float = 0.0) -> tuple[sqlite3.Connection, bool]:
+    """Make the file if need be, readable by its owner only, see that it is sound, and bring the schema about.
 
+    @param check_for: no more seconds are spent on seeing whether it is sound.
+    @return: the connection that writes, and whether all was looked at.
     @raise UnusableFile: it may not be written, is no database, is damaged, is of a later release, or its file system
-        cannot do write-ahead logging.
+        cannot do write-ahead logging. What is there is left as it is.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             _make(path)
-        return _opened(path)
+        return _opened(path, check_for)
     except OSError as problem:
         raise UnusableFile(f"{path} cannot be opened: {problem.strerror}") from problem
-    except sqlite3.DatabaseError as problem:
-        raise UnusableFile(f"{path} cannot be used: {problem}; {remedy(problem)}") from problem
+    except (sqlite3.DatabaseError, rows.Damaged) as problem:
+        raise UnusableFile(f"{path} cannot be used: {errors.named(problem)}; {remedy(problem)}") from problem
 
 
-def remedy(problem: sqlite3.Error) -> str:
+def remedy(problem: Exception) -> str:
     """What to do about it."""
-    if is_full(problem):
+    if errors.is_full(problem):
         return "make room on the disk and start again"
     return "check the disk, and bring the file back from a backup"
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether the disk had no room: also for the index of the log, which SQLite reports in its own way."""
-    return getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_FULL, _SHM_HAS_NO_ROOM)
-
-
-_SHM_HAS_NO_ROOM = sqlite3.SQLITE_IOERR_SHMSIZE
 
 
 def _make(path: Path) -> None:
@@ -62,27 +67,70 @@ def _make(path: Path) -> None:
     settle(new, path)
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _opened(path: Path, check_for: float) -> tuple[sqlite3.Connection, bool]:
     os.close(os.open(path, os.O_RDWR))
-    if not _size(path):
+    if (size := _size(path)) < _LEAST:
         raise UnusableFile(
-            f"{path} is empty: bring it back from a backup, or remove it to begin with nothing"
+            f"{path} was cut off, it has {size} bytes: bring it back from a backup, or remove it to begin with nothing"
         )
-    connection = connect(path)
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    _believe_log(path)
+    # A reader changes nothing, not even when it is the last to close the file.
+    with closing(connect(path, read_only=True)) as reading:
+        version = _schema(reading, path)
+        inspection = Inspection(reading)
+        if version == 1:
+            inspection.structure(lambda: False)
+        else:
+            inspection.run(check_for)
     if version == 1:
-        connection.close()
         migrate(path, connect)
-        connection = connect(path)
-    elif version != rows.SCHEMA_VERSION:
-        connection.close()
-        if version == 0:
-            raise UnusableFile(f"{path} is a database of another program: choose another file")
+    connection = connect(path)
+    _log_ahead(connection, path)
+    return connection, inspection.is_complete or version == 1
+
+
+def _schema(connection: sqlite3.Connection, path: Path) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        raise UnusableFile(f"{path} is a database of another program: choose another file")
+    if version > rows.SCHEMA_VERSION:
         raise UnusableFile(
             f"{path} was written by a later release of microd: upgrade, or choose another file"
         )
-    _log_ahead(connection, path)
-    return connection
+    return int(version)
+
+
+def _believe_log(path: Path) -> None:
+    """See that a log which a crash left has all in it that was acknowledged, and that it is on disk."""
+    log = sqlite_wal.examine(path)
+    if log.is_damaged or (log.is_doubtful and _written_since_boot(path)):
+        raise UnusableFile(
+            f"{path}-wal is damaged: {log.lost} transactions behind byte {log.end} cannot be read; check the disk, and "
+            f"bring {path} and {path}-wal back from a backup, or give the transactions up: truncate -s {log.end} {path}-wal"
+        )
+    if log.is_doubtful:
+        _log.warn(
+            "{path}-wal: its last transaction is not whole, and is left out: the power failed before it was acknowledged",
+            path=str(path),
+        )
+    sqlite_wal.renew(path, log.end)
+
+
+def _written_since_boot(path: Path) -> bool:
+    """Whether the file was written to since the machine was started; so that no power failure explains anything."""
+    with closing(connect(path, read_only=True)) as connection:
+        if _schema(connection, path) == 1:
+            return False
+        found = connection.execute(rows.FACT, ("boot",)).fetchone()
+    return found is not None and found[0] == boot()
+
+
+def boot() -> str:
+    """Which start of the machine this is; empty where it does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _log_ahead(connection: sqlite3.Connection, path: Path) -> None:
@@ -97,7 +145,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     # An address takes '?' and '#' for its own.
     address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
     connection = sqlite3.connect(
-        address, uri=True, timeout=5.0, isolation_level=None, check_same_thread=False
+        address, uri=True, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False
     )
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA cache_size = -32768")

@@ -129,17 +129,15 @@ def record_from(
     @raise Damaged: it has none.
     """
     try:
-        sound = checksum(space, tbl, key, version, expires, metadata, value) == sum
+        if checksum(space, tbl, key, version, expires, metadata, value) == sum:
+            if metadata is None:
+                return Record(key, value, expires, _NOTHING, version)
+            fields = {name: Field(*said) for name, said in orjson.loads(metadata).items()}
+            return Record(key, value, expires, fields, version)
     except (TypeError, ValueError, AttributeError):
-        sound = False
-    if not sound:
-        raise Damaged(
-            f"the record {key!r} of table {tbl!r} in database {space!r} does not match its checksum"
-        )
-    if metadata is None:
-        return Record(key, value, expires, _NOTHING, version)
-    fields = {name: Field(*said) for name, said in orjson.loads(metadata).items()}
-    return Record(key, value, expires, fields, version)
+        # Even the types of the cells can be others than were written.
+        pass
+    raise Damaged(f"the record {key!r} of table {tbl!r} in database {space!r} does not match its checksum")
 
 
 _NOTHING = Record("", b"").metadata

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Protocol
 
-from microd.kernel.errors import MicroError, PreconditionFailed
+from microd.kernel.errors import Internal, MicroError, PreconditionFailed, Unavailable
 from microd.services.store import rules
+from microd.services.store.backends import sqlite_errors as errors
 from microd.services.store.backends import sqlite_rows as rows
+from microd.services.store.backends.sqlite_log import Log
 from microd.services.store.backends.sqlite_rows import Statement
+from microd.services.store.backends.versions import Versions
+from microd.services.store.errors import OutOfSpace, StoreFailed
 
 #: A place, and the version of the record which must be there; 0: there must be none.
 Condition = tuple[tuple[str, str, str], int]
@@ -26,28 +32,117 @@ class Write(Protocol):
     def conditions(self) -> Sequence[Condition]:
         """What is to be so before it."""
 
+    @property
+    def size(self) -> int:
+        """The bytes of all values in it."""
 
-def perform(
-    connection: sqlite3.Connection, writes: Sequence[Write], now: float, reserve: int | None
-) -> Sequence[MicroError | None]:
-    """Do the writes in one transaction, which is on disk before this returns; nothing is done where it raises.
 
-    A write whose conditions do not hold is left out.
+class Writer:
+    """The one connection that writes, in the writer's thread. Once the disk failed it never writes again.
 
-    @param reserve: versions up to this one will have been given.
-    @return: for each write, why it was left out, or None.
+    @ivar failure: what failed, in a sentence; empty while all is well.
+    @ivar log_is_large: as of the last commit.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, versions: Versions, boot: str) -> None:
+        self._path = path
+        self._connection = connection
+        self._versions = versions
+        self._boot = boot
+        self._log = Log(path, connection)
+        self.failure = ""
+        self.log_is_large = False
+
+    def perform(self, writes: Sequence[Write], now: float) -> Sequence[MicroError | None]:
+        """Do the writes in one transaction, which is on disk before this returns; nothing is done where it raises.
+
+        A write whose conditions do not hold is left out.
+
+        @return: for each write, why it was left out, or None.
+        @raise OutOfSpace: there is no room for all of it together.
+        @raise StoreFailed: the disk failed; the transaction may be there after the next start, as it was not told to be.
+        """
+        if self.failure:
+            raise refused(self.failure)
+        self._log.look()
+        if self._log.is_tight and not self._has_room(writes):
+            raise OutOfSpace(FULL)
+        try:
+            refusals = self._transaction(writes, now)
+        except sqlite3.Error as error:
+            raise self._meaning(error) from error
+        self.log_is_large = self._log.is_large
+        return refusals
+
+    def empty_log(self) -> None:
+        """Move what the log holds into the file.
+
+        @raise MicroError: that was not possible; all is where it was.
+        """
+        if self.failure:
+            return
+        try:
+            self._log.empty()
+        except sqlite3.Error as error:
+            raise self._meaning(error) from error
+
+    def stop(self, failure: str) -> None:
+        """Write no more, because of something that others found."""
+        if not self.failure:
+            self.failure = failure
+            self._connection.close()
+
+    def close(self) -> None:
+        """Come to an end; readers with the file still open keep the log from being emptied into it."""
+        self._connection.close()
+        self._log.close()
+
+    def _transaction(self, writes: Sequence[Write], now: float) -> Sequence[MicroError | None]:
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            reserve = self._versions.to_reserve()
+            if reserve is not None:
+                connection.execute(rows.KEEP_FACT, ("versions", reserve))
+                connection.execute(rows.KEEP_FACT, ("boot", self._boot))
+            refusals = _do(connection, writes, now)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+            raise
         if reserve is not None:
-            connection.execute(rows.KEEP_FACT, ("versions", reserve))
-        refusals = _do(connection, writes, now)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return refusals
+            self._versions.reserved = reserve
+        return refusals
+
+    def _has_room(self, writes: Sequence[Write]) -> bool:
+        puts = [write for write in writes if any(sql is rows.PUT for sql, _ in write.statements)]
+        count = sum(len(write.statements) for write in puts)
+        return not puts or self._log.has_room(count, sum(write.size for write in puts))
+
+    def _meaning(self, error: sqlite3.Error) -> MicroError:
+        if errors.is_full(error):
+            return OutOfSpace(FULL)
+        if errors.is_busy(error):
+            return Unavailable(f"another program keeps {self._path} locked: nothing was written; try again")
+        if errors.is_bad(error):
+            self.stop(f"{self._path}: {errors.named(error)}")
+            return StoreFailed(
+                f"the store's disk failed: {self.failure}; whether this write was kept shows after the next start",
+                code=500,
+            )
+        return Internal(f"the store could not write: {errors.named(error)}")
+
+
+FULL = "the store's disk is full: nothing was written; make room and try again"
+
+
+def refused(failure: str) -> StoreFailed:
+    """What writers hear after a failure."""
+    return StoreFailed(
+        f"the store takes no more writes, since its disk failed: {failure}; check the disk, then restart the daemon"
+    )
 
 
 def _do(connection: sqlite3.Connection, writes: Sequence[Write], now: float) -> Sequence[MicroError | None]:
