@@ -44,6 +44,10 @@ L{microd.framework.handlers}, who a service is when it is run by hand in L{micro
 C{service.proto()} is the contract for other languages. Tests use L{microd.testing.services.ServiceTester}; scripts use
 L{BlockingClient}.
 
+Every service also says how it is, what it takes, which calls it answered and made, and what it logged: C{micro debug}, and
+L{microd.framework.debug}; C{@service.on_health} adds a check of the author's. All that a request led to bears its trace:
+C{call.trace_id} here, C{trace_id} in each line of the log (L{microd.framework.logs}), C{traceparent} in each call.
+
 Names are found when they are first used, so that a script which only wants L{BlockingClient} does not wait for Twisted.
 """
 
