@@ -7,29 +7,27 @@ from dataclasses import dataclass
 from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from microd.kernel.caller import Account
 from microd.kernel.errors import BadRequest, NotFound, Unauthorized, Unavailable
 from microd.kernel.lifecycle import OrderedService
-from microd.services.config import jsontext, rules
+from microd.services.config import rules
 from microd.services.config.interface import Documents
-from microd.services.config.keyring import Keyring, id_of
+from microd.services.config.keyring import Keyring
 from microd.services.config.ledger import Ledger
 from microd.services.config.model import (
-    MASK,
     Document,
     Draft,
-    Leaf,
     Limits,
     Node,
     Path,
     Shown,
-    Tree,
     Version,
 )
+from microd.services.config.secrecy import Secrecy
 from microd.services.config.watch import Watch
 
-_MASKED = jsontext.quoted(MASK)
 #: JSON in one page of a history, about.
 _PAGE = 4 << 20
 LONGEST_PAGE = 1000
@@ -53,6 +51,8 @@ class Config(OrderedService):
     @param keys: gets the keys for secrets; called once, on the start, with the ids of those which were ever used.
     """
 
+    log = Logger()
+
     def __init__(
         self,
         clock: IReactorTime,
@@ -71,25 +71,23 @@ class Config(OrderedService):
     async def _start(self) -> None:
         await super()._start()
         used = await self._documents.keys()
-        self._ring = self._keys(used)
-        if set(used) - {self._ring.current}:
+        self._secrecy = Secrecy(self._keys(used))
+        if set(used) - {self._secrecy.current}:
             for namespace in await self._documents.namespaces():
-                seal = partial(self._resealed, namespace, ())
-                await self._ledger.rewrite(namespace, seal, (self._ring.current,))
+                await self._seal_anew(namespace)
 
-    def _resealed(self, namespace: str, path: Path, tree: Tree) -> Tree:
-        """The same tree, with all secrets under the key that seals now; the history keeps its former ones."""
-        changed: dict[str, Node] = {}
-        for key, node in tree.items():
-            at = (*path, key)
-            if not isinstance(node, Leaf):
-                inner = self._resealed(namespace, at, node)
-                if inner is not node:
-                    changed[key] = inner
-            elif node.secret and id_of(node.text) != self._ring.current and id_of(node.text) in self._ring:
-                text = self._ring.open(namespace, at, node.text)
-                changed[key] = Leaf(self._ring.seal(namespace, at, text), secret=True)
-        return {**tree, **changed} if changed else tree
+    async def _seal_anew(self, namespace: str) -> None:
+        """Have all secrets under the key that seals now; the history keeps its former ones."""
+        try:
+            anew = partial(self._secrecy.resealed, namespace)
+            await self._ledger.rewrite(namespace, anew, (self._secrecy.current,))
+        except Internal as problem:
+            # It concerns those who read these; the daemon starts for all others.
+            self.log.error(
+                "secrets of {namespace} stay under their former key: {problem}",
+                namespace=namespace,
+                problem=problem.detail,
+            )
 
     async def _stop(self) -> None:
         for watch in [each for watches in self._watches.values() for each in watches]:
@@ -128,37 +126,8 @@ class Config(OrderedService):
         return Found(value, document.version)
 
     def shown(self, namespace: str, path: Path, node: Node | None, *, secret: bool) -> Shown:
-        """What somebody may see of what is at a path.
-
-        @raise Internal: a secret does not open.
-        """
-        pieces: list[str] = []
-        masked = self._show(namespace, path, node, secret, pieces.append)
-        return Shown("".join(pieces), masked)
-
-    def _show(
-        self, namespace: str, path: Path, node: Node | None, secret: bool, write: Callable[[str], None]
-    ) -> bool:
-        if node is None:
-            write("null")
-            return False
-        if isinstance(node, Leaf):
-            if not node.secret:
-                write(node.text)
-            else:
-                write(self._ring.open(namespace, path, node.text) if secret else _MASKED)
-            return node.secret and not secret
-        masked, between = False, "{"
-        for key in sorted(node):
-            inner = node[key]
-            if isinstance(inner, Leaf) and not inner.secret:
-                write(f"{between}{jsontext.quoted(key)}:{inner.text}")
-            else:
-                write(f"{between}{jsontext.quoted(key)}:")
-                masked = self._show(namespace, (*path, key), inner, secret, write) or masked
-            between = ","
-        write("}" if node else "{}")
-        return masked
+        """What somebody may see of what is at a path; see L{Secrecy.shown}."""
+        return self._secrecy.shown(namespace, path, node, secret=secret)
 
     # -- writing
 
@@ -188,32 +157,13 @@ class Config(OrderedService):
 
         async def decide(document: Document) -> Draft:
             there = rules.at(document.root, keys)
-            sealed = self._sealed(namespace, keys, value, there, secret)
+            sealed = self._secrecy.sealed(namespace, keys, value, there, secret)
             made = sealed if replace else rules.merged(there, sealed)
             root = document.root if made is there else rules.placed(document.root, keys, made)
-            used = (self._ring.current,) if secret else ()
+            used = (self._secrecy.current,) if secret else ()
             return Draft(root, who.id, who.issuer, "set", keys, keys=used)
 
         return await self._ledger.change(namespace, if_version, decide)
-
-    def _sealed(self, namespace: str, path: Path, value: Node, there: Node | None, secret: bool) -> Node:
-        """What is to be kept of a value; a leaf which is there already stays the same one."""
-        if not isinstance(value, Leaf):
-            inner = {} if there is None or isinstance(there, Leaf) else there
-            return {
-                key: self._sealed(namespace, (*path, key), each, inner.get(key), secret)
-                for key, each in value.items()
-            }
-        kept = there if isinstance(there, Leaf) and there.secret else None
-        if not secret:
-            return kept if kept is not None and value.text == _MASKED else value
-        if (
-            kept is not None
-            and id_of(kept.text) == self._ring.current
-            and self._ring.open(namespace, path, kept.text) == value.text
-        ):
-            return kept
-        return Leaf(self._ring.seal(namespace, path, value.text), secret=True)
 
     async def delete(self, namespace: str, path: str, who: Account, *, if_version: int = 0) -> int:
         """Take out what is at a path, and under it; a path where nothing is is no error.

@@ -172,13 +172,27 @@ def test_rotation(scene: Any) -> None:
     assert scene.get("", secret=True) == {"a": {"b": "two"}, "c": "x"}
 
 
+def test_rotation_of_damage(scene: Any, logged: list[str]) -> None:
+    """A secret that does not open keeps nobody from starting: it stays as it is, and is said."""
+    scene.set("a", "one", secret=True)
+    packed = done(scene.store.read_one("micro", "config", "document/micro")).value
+    done(scene.store.write("micro", "config", Record("document/micro", packed.replace(b'"a"', b'"b"'))))
+    scene.set("a", "two", secret=True, namespace="foo")
+    scene.keys = [NEW, b"k" * 32]
+    scene.start()
+    assert scene.get("a", secret=True, namespace="foo") == "two"
+    with pytest.raises(Internal, match="changed or moved"):
+        scene.get("b", secret=True)
+    assert "stay under their former key" in "".join(logged)
+
+
 def test_encryption_fails(scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A secret which cannot be encrypted is not kept, and the caller is told."""
 
     def broken(*_: Any) -> str:
         raise MemoryError
 
-    monkeypatch.setattr(scene.config._ring, "seal", broken)
+    monkeypatch.setattr(scene.config._secrecy._ring, "seal", broken)
     with pytest.raises(MemoryError):
         scene.set("a", "x", secret=True)
     monkeypatch.undo()
