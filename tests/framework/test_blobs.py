@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import subprocess
+import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_twisted
+from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 
 from microd.framework import BadRequest, Blob, NotFound, PreconditionFailed, Service, TooLarge
@@ -16,12 +21,16 @@ from microd.framework import blobs as framework_blobs
 from microd.framework.blobs import Blobs, BlockingBlobs, Content
 from microd.framework.bridge import NoBridge
 from microd.framework.handoff import Handoff
+from microd.framework.threadclient import ThreadClient
+from microd.framework.workers import Threads
 from microd.services.store.blobs.backends.memory import MemoryBlobs
 from microd.services.store.blobs.model import Limits
+from microd.testing.daemon import FakeDaemon
 from microd.testing.outcome import StillWaitingError, done
 from microd.testing.services import ServiceTester
 from microd.wire import store_pb2
 
+reactor: Any = _reactor
 LARGE = bytes(range(256)) * 4000
 
 
@@ -238,3 +247,90 @@ def test_store_of_the_tester(tester: ServiceTester) -> None:
     assert isinstance(tester.daemon.blobs, MemoryBlobs)
     run(tester.client.blobs.write("k", b"v"))
     assert tester.daemon.blobs.kept["micro", "k"][1] == b"v"
+
+
+@pytest_twisted.ensureDeferred
+async def test_threads() -> None:
+    """A handler which is a plain function sends and reads a blob from its thread, piece by piece."""
+    threads = Threads(reactor, 2)
+    threads.start()
+    daemon = FakeDaemon(reactor)
+    client = ServiceTester(Service("shop", environ={}), reactor, daemon).client
+    blobs = ThreadClient(client, threads).blobs
+    makers: set[str] = set()
+
+    def pieces() -> Iterator[bytes]:
+        for start in range(0, len(LARGE), 10_000):
+            makers.add(threading.current_thread().name)
+            yield LARGE[start : start + 10_000]
+
+    def fail() -> Iterator[bytes]:
+        yield LARGE
+        raise ZeroDivisionError
+
+    blob = await threads.run(lambda: blobs.write("k", pieces()))
+    assert (blob.size, daemon.blobs.kept["micro", "k"][1]) == (len(LARGE), LARGE)
+    assert threading.current_thread().name not in makers
+    assert await threads.run(lambda: b"".join(blobs.read("k"))) == LARGE
+    with pytest.raises(ZeroDivisionError):
+        await threads.run(lambda: blobs.write("k", fail()))
+    daemon.blobs.limits = Limits(blob=1000)
+    with pytest.raises(TooLarge):
+        await threads.run(lambda: blobs.write("k", pieces()))
+    assert daemon.blobs.kept["micro", "k"][1] == LARGE
+    assert daemon.blobs.writing.count == 0
+    threads.stop()
+
+
+ASYNCIO = """
+import asyncio, io
+from twisted.internet import asyncioreactor
+loop = asyncio.new_event_loop()
+asyncioreactor.install(loop)
+from twisted.internet import reactor
+from microd.framework.bridge import AsyncioBridge
+from microd.framework.client import Client
+from microd.framework.identity import Credentials
+from microd.framework.threadclient import ThreadClient
+from microd.framework.workers import Threads
+from microd.testing.daemon import FakeDaemon
+from microd.txgrpc.memory import connect
+
+daemon = FakeDaemon(reactor)
+daemon.accounts["micro", "a"] = "s"
+client = Client(connect(daemon.server, reactor), lambda: Credentials("a", "s", "micro"), reactor.seconds,
+                namespace="micro", table="a", bridge=AsyncioBridge(loop))
+LARGE = bytes(range(256)) * 4000
+
+async def pieces():
+    for start in range(0, len(LARGE), 100_000):
+        await asyncio.sleep(0)
+        yield LARGE[start : start + 100_000]
+
+async def main():
+    await client.blobs.write("k", pieces())
+    await client.blobs.write("l", io.BytesIO(LARGE))
+    assert b"".join([piece async for piece in client.blobs.read("k")]) == LARGE
+    assert await client.blobs.whole("l") == LARGE
+    assert [blob.size async for blob in client.blobs.list()] == [len(LARGE)] * 2
+    threads = Threads(reactor, 1)
+    threads.start()
+    blobs = ThreadClient(client, threads).blobs
+    made = threads.run(lambda: blobs.write("m", [LARGE, LARGE]))
+    assert (await made.asFuture(loop)).size == 2 * len(LARGE)
+    threads.stop()
+    print("done")
+
+def begin():
+    loop.create_task(main()).add_done_callback(lambda task: (task.result(), reactor.stop()))
+
+reactor.callWhenRunning(begin)
+reactor.callLater(20, reactor.stop)
+reactor.run()
+"""
+
+
+def test_asyncio() -> None:
+    """Authors who write for asyncio send and read blobs with coroutines of theirs."""
+    found = subprocess.run([sys.executable, "-c", ASYNCIO], capture_output=True, text=True, check=False)
+    assert found.stdout == "done\n", found.stderr
