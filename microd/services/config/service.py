@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from microd.kernel.caller import Account
-from microd.kernel.errors import BadRequest, NotFound, Unauthorized, Unavailable
+from microd.kernel.errors import BadRequest, Internal, NotFound, Unauthorized, Unavailable
 from microd.kernel.lifecycle import OrderedService
 from microd.services.config import rules
 from microd.services.config.interface import Documents

@@ -139,6 +139,8 @@ def test_moved(scene: Any) -> None:
         Internal, match=r"^Error in config structure: Can't decode secret: what is kept for b was"
     ):
         scene.get("b", secret=True)
+    scene.set("b", "new", secret=True)
+    assert scene.get("b", secret=True) == "new"
 
 
 def test_wrong_key(scene: Any) -> None:
