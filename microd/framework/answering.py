@@ -106,7 +106,7 @@ class Answering:
             error = _broken_off(problem, call)
             raise
         except MicroError as problem:
-            error = problem.detail or problem.phrase
+            error = problem.detail or str(problem.code)
             raise rpc_error(problem.identified(self._id)) from None
         except BaseException as problem:  # one call's defect, or sys.exit(), must not be the process's
             error = str(problem) or type(problem).__name__
@@ -145,7 +145,7 @@ class Answering:
             error = _broken_off(problem, call)
             raise
         except MicroError as problem:
-            error = problem.detail or problem.phrase
+            error = problem.detail or str(problem.code)
             raise rpc_error(problem.identified(self._id)) from None
         except BaseException as problem:  # as above
             error = str(problem) or type(problem).__name__

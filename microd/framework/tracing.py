@@ -65,5 +65,5 @@ def _why(problem: BaseException) -> str:
     if isinstance(problem, CancelledError):
         return "cancelled"
     if isinstance(problem, MicroError):
-        return problem.detail or problem.phrase
+        return problem.detail or str(problem.code)
     return str(problem) or type(problem).__name__
