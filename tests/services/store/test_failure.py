@@ -131,6 +131,12 @@ def test_failed_commit(machine: Machine, name: str) -> None:
     with pytest.raises(StoreFailed):
         machine.do(machine.store.delete("micro", "t", "kept"))
     assert machine.disk.heard[heard:] == []
+    assert (
+        machine.store.ill()
+        == f"{machine.store.failure}; no more writes are taken: check the disk, then restart the daemon"
+    )
+    failed = next(figure for figure in machine.store.figures() if figure.name == "microd_store_failed")
+    assert failed.samples == [({"file": "store.db"}, 1)]
 
 
 def test_reads_go_on(machine: Machine) -> None:
@@ -221,12 +227,15 @@ def test_room_is_left(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None
     machine.put("small", b"v" * 1000)
     with pytest.raises(OutOfSpace):
         machine.put("large", b"v" * 600_000)
+    assert machine.store.ill() is None
     free = 100_000
     assert isinstance(machine.refusal(), OutOfSpace)
+    assert machine.store.ill() == f"{machine.path}: the disk is full, and writes are refused; make room"
     machine.do(machine.store.delete("micro", "t", "small"))
     assert machine.all() == ["kept"]
     free = 1 << 30
     machine.put("more")
+    assert machine.store.ill() is None
 
 
 def test_another_program(machine: Machine) -> None:

@@ -50,6 +50,7 @@ class GroupCommit:
     @param committed: called with the writes of each commit, also of one that failed, before its writers hear of it and
         before the next one begins.
     @param most_waiting: the bytes which may wait; beyond that, writes are refused.
+    @ivar commits: how many there were, and C{writes} in them, whatever came of them.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class GroupCommit:
         self._most_waiting = most_waiting
         self._waiting: list[_Write] = []
         self._bytes = 0
+        self.commits = self.writes = 0
         self._busy = False
         self._refusal: Callable[[], MicroError] | None = None
         self._drained: Deferred[None] | None = None
@@ -74,6 +76,11 @@ class GroupCommit:
         self._wait: IDelayedCall | None = None
         self._company = 0
         self._unwilling = 0
+
+    @property
+    def waiting(self) -> int:
+        """The bytes which are not on disk yet."""
+        return self._bytes
 
     def submit(
         self, statements: Sequence[Statement], size: int, conditions: Sequence[Condition] = ()
@@ -151,6 +158,8 @@ class GroupCommit:
     ) -> None:
         if isinstance(outcomes, Failure):
             outcomes = [Internal(f"the store could not write: {outcomes.getErrorMessage()}")] * len(batch)
+        self.commits += 1
+        self.writes += len(batch)
         self._tell(batch)
         self._go_on(len(batch))
         for write, outcome in zip(batch, outcomes, strict=True):

@@ -7,7 +7,7 @@ scans; and the reactor's own thread reads single records, which is quicker than 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from time import time
@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from microd.kernel.errors import Internal, MicroError, TooLarge, Unavailable
+from microd.kernel.health import Figure, counter, gauge
 from microd.services.store import rules
 from microd.services.store.backends import sqlite_errors as errors
 from microd.services.store.backends import sqlite_file as file
@@ -124,6 +125,27 @@ class SqliteStore(Service, IStore):
         else:
             point.close()
             self._write.close()
+
+    def ill(self) -> str | None:
+        """Why no writes are taken (a L{microd.kernel.health.Reason})."""
+        if self.failure:
+            return f"{self.failure}; no more writes are taken: check the disk, then restart the daemon"
+        if self._write is not None and self._point is not None and self._write.is_full:
+            return f"{self._path}: the disk is full, and writes are refused; make room"
+        return None
+
+    def figures(self) -> Iterable[Figure]:
+        """What has been done (L{microd.kernel.health.Figures})."""
+        file = self._path.name
+        commits = self._commits
+        yield counter("microd_store_commits_total", "Commits to disk.", commits.commits, file=file)
+        yield counter("microd_store_writes_total", "Writes in all commits.", commits.writes, file=file)
+        yield gauge(
+            "microd_store_waiting_bytes", "Values that are not on disk yet.", commits.waiting, file=file
+        )
+        yield gauge(
+            "microd_store_failed", "1 once no more writes are taken.", int(bool(self.failure)), file=file
+        )
 
     async def read_one(self, database: str, table: str, key: str) -> Record | None:
         kept = self.glance(database, table, key)

@@ -74,6 +74,12 @@ class Writer:
         self.log_is_large = self._log.is_large
         return refusals
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for a record of some size; in any thread."""
+        self._log.look()
+        return self._log.is_tight and not self._log.has_room(1, _SOME)
+
     def empty_log(self) -> None:
         """Move what the log holds into the file.
 
@@ -135,6 +141,7 @@ class Writer:
         return Internal(f"the store could not write: {errors.named(error)}")
 
 
+_SOME = 32 << 10
 FULL = "the store's disk is full: nothing was written; make room and try again"
 
 
