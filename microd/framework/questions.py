@@ -112,6 +112,10 @@ class Span:
     descending: bool = False
     after: str = ""
 
+    def __post_init__(self) -> None:
+        if self.limit < 0 or self.offset < 0:
+            raise BadRequest("a limit and an offset are 0 or more", "micro.client")
+
 
 class Questions:
     """Makes the questions about one table of one database.

@@ -127,6 +127,15 @@ def test_batch_refused(store: Store) -> None:
     assert run(store.list()) == ["k", "new"]
 
 
+def test_limits(store: Store) -> None:
+    """A limit or an offset below zero is refused before the store is asked."""
+    for ask in (store.find, store.list):
+        with pytest.raises(BadRequest, match="a limit and an offset are 0 or more"):
+            ask(limit=-1)
+        with pytest.raises(BadRequest, match="a limit and an offset are 0 or more"):
+            ask(offset=-1)
+
+
 def test_no_version(store: Store) -> None:
     """What is no version is refused before the store is asked."""
 

@@ -110,8 +110,7 @@ class Reading(Generic[T]):
             entries, ended = yield from self._entries(plan, span, after, wanted)
             if entries:
                 after = entries[-1].key
-            for record in (yield from self._records(definitions, plan, entries)):
-                position = self.position(plan, record)
+            for position, record in (yield from self._records(definitions, plan, entries)):
                 if plan.chooses(position) and (cursor is None or _follows(plan, position, cursor)):
                     unsorted = unsorted or any(map(is_long, position[:-1]))
                     found.append((position, record))
@@ -138,22 +137,30 @@ class Reading(Generic[T]):
             found += answer.records
         return found, False
 
-    def _records(self, definitions: Definitions, plan: Plan, entries: Sequence[Record]) -> Steps[list[T]]:
-        """What the entries name, without what has gone or moved since."""
+    def _records(
+        self, definitions: Definitions, plan: Plan, entries: Sequence[Record]
+    ) -> Steps[list[tuple[Position, T]]]:
+        """What the entries name and where it stands, without what has gone or moved since."""
         if plan.index is None:
-            return [self.layout.record_of(record) for record in entries]
+            return [self._placed(plan, record) for record in entries]
         named = [record_key(entry.text) for entry in entries]
         found = yield from self.kept([KEY, *named])
         if (found[KEY].version if KEY in found else 0) != definitions.version:
             raise _Changed
         place = self._place(definitions, plan)
-        records: list[T] = []
+        placed: list[tuple[Position, T]] = []
         for entry, key in zip(entries, named, strict=True):
             if key in found:
-                record = self.layout.record_of(found[key])
-                if key_of(plan, place, self.position(plan, record)) == entry.key:
-                    records.append(record)
-        return records
+                position, record = self._placed(plan, found[key])
+                if key_of(plan, place, position) == entry.key:
+                    placed.append((position, record))
+        return placed
+
+    def _placed(self, plan: Plan, kept: Record) -> tuple[Position, T]:
+        """A record, and where it stands in the order of an index."""
+        record = self.layout.record_of(kept)
+        position = (*self.layout.components(record, plan.fields), VALUE + self.layout.id_of(record))
+        return position, record
 
     def count(self, plan: Plan) -> Steps[int]:
         """How many records a plan finds."""
@@ -195,10 +202,6 @@ class Reading(Generic[T]):
             if len(found) < MOST:
                 return number
             cursor = found[MOST - 2][0]
-
-    def position(self, plan: Plan, record: T) -> Position:
-        """Where a record stands in the order of an index."""
-        return (*self.layout.components(record, plan.fields), VALUE + self.layout.id_of(record))
 
     def _ready(self, plan: Plan) -> Steps[Definitions]:
         """The definitions by which a plan's index finds all records; somebody may have built it since they were seen."""

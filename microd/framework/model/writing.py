@@ -166,9 +166,10 @@ class Writing(Reading[T]):
             elif ours is None and field.absent:
                 components.append(field.absent)
             else:
+                why = "has no such field" if ours is None else "has that field with another type"
                 raise PreconditionFailed(
-                    f"{self.layout.name}: another release has the index {index.name}, and this one cannot keep it, for its "
-                    f"{field.name} is another; call reindex() in the release which is to stay"
+                    f"{self.layout.name}: another release has an index of {field.name}, and this one {why}, so it cannot "
+                    f"keep it; call reindex() in the release which is to stay"
                 )
         return tuple(components)
 

@@ -111,3 +111,14 @@ def test_too_many_alike(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TooLarge, match="more than 10 records begin alike in a field of text"):
         run(notes.list(order="text", limit=2))
     assert len(run(notes.list(text=START + "7"))) == 1
+
+
+def test_large_records(store: Store) -> None:
+    """Records of which an answer carries but two are listed all the same."""
+    notes = NOTES.on(store)
+    for number in range(5):
+        run(notes.create(Note(f"n{number}", "x" * (10 << 20), "ada")))
+    for page in (run(notes.list()), run(notes.list(author="ada", descending=True))):
+        assert sorted(note.id for note in page) == [f"n{number}" for number in range(5)]
+    assert run(notes.reindex(anew=True)) == 5
+    assert run(notes.count(author="ada")) == 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -36,6 +37,15 @@ class Retyped:
     id: str
     email: str = ""
     age: str = ""
+
+
+@dataclass
+class Timed:
+    id: str
+    since: datetime
+
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def ids(page: Any) -> list[str]:
@@ -131,13 +141,22 @@ def test_side_by_side(release: Release) -> None:
     assert run(new.count(team="red")) == 1
 
 
-def test_other_type(release: Release) -> None:
-    """A release to which an indexed field is something else does not write, and says what to do."""
-    run(release(Old, Index("age")).create(Old("u1")))
+def test_cannot_be_kept(release: Release) -> None:
+    """A release that cannot keep an index does not write, and says what to do; building its own indexes drops that one."""
+    old = release(Old, Index("age"))
+    run(old.create(Old("u1")))
+    retyped = release(Retyped)
     with pytest.raises(
-        PreconditionFailed, match=r"another release has the index age.*call reindex\(\) in the release which"
+        PreconditionFailed,
+        match=r"index of age, and this one has that field with another type.*call reindex\(\)",
     ):
-        run(release(Retyped).create(Retyped("u2")))
+        run(retyped.create(Retyped("u2")))
+    run(old.delete("u1"))
+    run(retyped.reindex())
+    run(retyped.create(Retyped("u2")))
+    run(release(Timed, Index("since")).create(Timed("u3", NOON)))
+    with pytest.raises(PreconditionFailed, match="index of since, and this one has no such field"):
+        run(old.create(Old("u4")))
 
 
 def test_index_dropped(release: Release, tester: ServiceTester) -> None:
