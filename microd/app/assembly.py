@@ -324,9 +324,11 @@ class _Assembly:
         self._reasons["daemon"] = root.ill
         for name, listener in self._listeners.items():
             self._reasons[name] = listener.ill
+        self._reasons["system"] = self._system.ill
+        self._figures.append(self._system.figures)
         if "store" in self._services:
-            self._reasons["blobs"] = self._blobs.ill
-            self._figures.append(self._blobs.figures)
+            self._reasons |= {"store": self._store.ill, "blobs": self._blobs.ill}
+            self._figures += [self._store.figures, self._blobs.figures]
 
     def _listener(self, name: str, parse: Any, factory: Any, address: str, drain: Any) -> Listener:
         row = TABLE[f"{name}.address"]
