@@ -8,13 +8,7 @@ import sys
 from typing import Any
 
 from twisted.application.service import IService
-from twisted.logger import (
-    FilteringLogObserver,
-    Logger,
-    LogLevel,
-    LogLevelFilterPredicate,
-    textFileLogObserver,
-)
+from twisted.logger import FilteringLogObserver, Logger, LogLevel
 from twisted.python import usage
 from twisted.python.logfile import LogFile
 
@@ -60,20 +54,26 @@ class Options(usage.Options):
         """Have twistd leave out events below C{daemon.log_level}, unless it was told how to log."""
         parent: Any = getattr(self, "parent", None)
         if parent is not None and not parent.get("logger") and not parent.get("syslog"):
-            _log.update(level=self.settings.daemon.log_level, path=parent.get("logfile") or "-")
+            wanted = self.settings.daemon
+            _log.update(level=wanted.log_level, form=wanted.log_format, path=parent.get("logfile") or "-")
             # twistd wants the name of a function without arguments.
             parent["logger"] = "microd.tap.log_observer"
 
 
 #: What the command line said of logging, for L{log_observer}.
-_log = {"level": "info", "path": "-"}
+_log = {"level": "info", "form": "text", "path": "-"}
 
 
 def log_observer() -> FilteringLogObserver:
     """Writes the events that matter to the log file, or to stdout."""
-    file: Any = sys.stdout if _log["path"] == "-" else LogFile.fromFullPath(_log["path"])
+    from microd.app.logging import goes_to_journal, observer
+    from microd.kernel.logformat import FORMATS
+
+    to_stdout = _log["path"] == "-"
+    file: Any = sys.stdout if to_stdout else LogFile.fromFullPath(_log["path"])
     least = LogLevel.levelWithName(LOG_LEVELS[_log["level"]])
-    return FilteringLogObserver(textFileLogObserver(file), [LogLevelFilterPredicate(least)])
+    journal = to_stdout and goes_to_journal(os.environ, 1)
+    return observer(file, least, FORMATS[_log["form"]], journal=journal)
 
 
 def makeService(options: Options) -> IService:

@@ -26,12 +26,14 @@ from microd.gateways.api import blocklist_rpc
 from microd.gateways.api import limits as api_limits
 from microd.gateways.api.blocklist import Blocklist
 from microd.gateways.api.gateway import Gateway
+from microd.gateways.core import status_name
 from microd.gateways.door import Door
 from microd.gateways.gate import Gate
 from microd.gateways.listen import CannotListen, Listener
 from microd.gateways.ops import process
 from microd.gateways.ops.pages import OpsSite
 from microd.gateways.ops.pulse import Pulse
+from microd.gateways.tally import Tally
 from microd.kernel.caller import Account
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.health import Figures, Reason
@@ -216,7 +218,7 @@ class _Assembly:
             revoke=self._auth.revoke,
             proxy=self._platform_address,
             in_thread=partial(deferToThreadPool, self._reactor, self._reactor.getThreadPool()),
-            environment=self._environ,
+            environment={**self._environ, "MICRO_LOG_FORMAT": self._settings.daemon.log_format},
             limits=runtime_model.Limits(
                 start=wanted.start_timeout,
                 grace=wanted.stop_grace,
@@ -285,7 +287,9 @@ class _Assembly:
             clock=self._reactor,
             limits=Limits(max_message=max_message),
             extra={**health.methods(), **reflection.methods()},
+            tally=self._tally(name, status_name),
         )
+        self._figures.append(server.figures)
 
         async def drain(timeout: float) -> None:
             health.close()
@@ -305,8 +309,13 @@ class _Assembly:
             version=__version__,
             cors=wanted.enable_cors,
             limits=api_limits.Limits(body=wanted.max_body, call=wanted.timeout),
+            tally=self._tally("api", str),
         )
+        self._figures.append(gateway.figures)
         return self._listener("api", serverFromString, gateway.server, wanted.address, gateway.drain)
+
+    def _tally(self, door: str, name_of: Callable[[int], str]) -> Tally:
+        return Tally(door, self._reactor.seconds, name_of, every=self._settings.daemon.access_log)
 
     def _ops(self) -> Listener:
         wanted = self._settings.ops

@@ -19,14 +19,20 @@ class CoreListing(Service):
     """Registers the core services for as long as the daemon is up.
 
     @param address: where they are reached, once the doors are open.
+    @param bare: names under which nothing is listed, as of doors which answer no more than Debug.
     """
 
     def __init__(
-        self, registry: IRegistry, endpoints: Sequence[Endpoint], address: Callable[[], str]
+        self,
+        registry: IRegistry,
+        endpoints: Sequence[Endpoint],
+        address: Callable[[], str],
+        bare: Sequence[str] = (),
     ) -> None:
         self._registry = registry
         self._endpoints = endpoints
         self._address = address
+        self._bare = bare
 
     def startService(self) -> Deferred[None]:
         """Register them."""
@@ -42,7 +48,7 @@ class CoreListing(Service):
         address = self._address()
         if not address:
             return
-        for name in dict.fromkeys(endpoint.service for endpoint in self._endpoints):
+        for name in dict.fromkeys((*(endpoint.service for endpoint in self._endpoints), *self._bare)):
             mine = [endpoint for endpoint in self._endpoints if endpoint.service == name]
             node = model.Node(f"{name}-{uuid.uuid4()}", address, {"server": "grpc", "protocol": "grpc"})
             entry = model.Service(name, endpoints=described(mine), nodes=(node,))

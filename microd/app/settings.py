@@ -36,6 +36,10 @@ class Daemon:
         "least important events to log: debug, info, warn, error",
         env="MICRO_LOG_LEVEL",
     )
+    log_format: str = _setting(
+        values.log_format, "text", "what lines of the log are: text, json or logfmt", env="MICRO_LOG_FORMAT"
+    )
+    access_log: bool = _setting(values.switch, False, "log every call, not just those that failed")
 
 
 @dataclass(frozen=True, slots=True)

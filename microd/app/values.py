@@ -95,6 +95,16 @@ def choice(*allowed: str) -> Reader:
     return read
 
 
+def log_format(value: object) -> str:
+    """One of the forms of L{microd.kernel.logformat}."""
+    if isinstance(value, str) and value.lower() in LOG_FORMATS:
+        return value.lower()
+    raise ValueError(f"wants one of {', '.join(LOG_FORMATS)}")
+
+
+LOG_FORMATS = ("text", "json", "logfmt")
+
+
 def words(value: object) -> tuple[str, ...]:
     """A list of strings, or one string with commas."""
     if isinstance(value, str):

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from hashlib import blake2b
 from random import getrandbits
 from typing import NamedTuple
@@ -31,6 +32,9 @@ NAMES = frozenset((TRACEPARENT, TRACESTATE, TRACE_ID, SPAN_ID, FALLBACK_ID))
 
 #: C{flags}: whoever called records this trace, so others had better as well.
 SAMPLED = 1
+
+#: The trace of the call that is being answered, where a door has set it; empty outside of any.
+CURRENT: ContextVar[str] = ContextVar("microd.kernel.trace", default="")
 
 #: Characters of a C{tracestate} that are passed on; level 1 asks for 512 at least, and allows 32 members.
 LONGEST_STATE, MOST_MEMBERS = 1024, 32

@@ -265,7 +265,7 @@ def test_every(town: Any, core: Core) -> None:
     said = [(event["service"], event["code"], event["account"]) for event in lines(events)]
     assert said == [("store", "OK", "micro/ada")] * 3 + [
         ("greeter", "OK", "micro/ada"),
-        ("", "NOT_FOUND", ""),
+        ("", "NOT_FOUND", "nobody"),
     ]
     assert all(event["log_level"] is LogLevel.info for event in lines(events))
     assert all(trace.exact_id(event["trace"]) for event in lines(events)[:4])
