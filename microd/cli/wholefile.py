@@ -15,9 +15,23 @@ from microd.cli.failure import CommandFailed
 STANDARD = "-"
 
 
+def target(path: str) -> Path:
+    """The file which is to be written; where that is a link, what it leads to.
+
+    @raise CommandFailed: it is there, and nothing that can be replaced.
+    """
+    found = Path(os.path.realpath(path))
+    if found.exists() and not found.is_file():
+        what = "folder" if found.is_dir() else "device"
+        raise CommandFailed(f"{path} is a {what}", remedy=f"Give a file, or {STANDARD} for standard output.")
+    return found
+
+
 @contextmanager
 def whole_file(path: Path, draft: Path, *, resume: bool = False, keep: bool = False) -> Iterator[BinaryIO]:
     """Write to C{draft}, in the same folder; when that ends well it becomes C{path}. Only its owner can read it.
+
+    @param path: made by L{target}.
 
     @param resume: go on with the draft which is there; it is read from its beginning and written at its end.
     @param keep: leave the draft where it does not end well.
@@ -25,8 +39,6 @@ def whole_file(path: Path, draft: Path, *, resume: bool = False, keep: bool = Fa
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        if path.is_dir():
-            raise CommandFailed(f"{path} is a folder")
         handle = os.open(draft, flags if resume else flags | os.O_TRUNC, 0o600)
         done = False
         try:

@@ -270,6 +270,21 @@ class BlobContract:
             assert contract.get(key) == content
         assert contract.keys(key) == [key]
 
+    def test_bad_list(self, contract: Subject) -> None:
+        """What no key can be is no beginning of one, and none to go on after."""
+        for query in (("k" * 101,), ("", "k" * 101), ("a\x00",), ("", "a\n")):
+            with pytest.raises(BadRequest, match="the list's (prefix|after)"):
+                contract.keys(*query)
+
+    def test_absurd_numbers(self, contract: Subject) -> None:
+        """The largest numbers that the wire has are as good as any."""
+        contract.put("k", b"abc")
+        most = 2**64 - 1
+        assert contract.get("k", Span(0, most)) == b"abc"
+        assert contract.keys("", "", most) == ["k"]
+        with pytest.raises(BadRequest, match="beyond the blob's 3 bytes"):
+            contract.open("k", Span(most, most))
+
     def test_bad_content_type(self, contract: Subject) -> None:
         """What is said of a blob is a short line."""
         for text in ("a\nb", "x" * 256):

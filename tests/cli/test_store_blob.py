@@ -224,6 +224,7 @@ def test_delete(user: User, blobs: MemoryBlobs) -> None:
         (("read", "none", "file"), "Blob not found"),
         (("read", "k", "--resume"), "--resume wants a FILE"),
         (("read", "k", "file", "--resume", "--offset=3"), "--resume wants a FILE"),
+        (("read", "k", "/dev/null"), "/dev/null is a device. Give a file, or - for standard output."),
         (("write", "k", "/no/such"), "/no/such cannot be read: No such file or directory"),
         (("read", "k", "--offset=4"), "The offset 4 is beyond the blob's 3 bytes"),
         (("list", "--limit=99999999999999999999"), "Invalid value for '--limit'"),

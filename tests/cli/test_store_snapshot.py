@@ -256,4 +256,30 @@ def test_bad_files(user: User, stored: Stored, tmp_path: Path) -> None:
     got = user.micro("store", "snapshot", f"--destination={missing}")
     assert (got.code, got.err) == (1, f"{missing} cannot be written: No such file or directory\n")
     got = user.micro("store", "snapshot", f"--destination={tmp_path}")
-    assert (got.code, got.err) == (1, f"{tmp_path} is a folder\n")
+    assert (got.code, got.err) == (1, f"{tmp_path} is a folder. Give a file, or - for standard output.\n")
+    got = user.micro("store", "snapshot", "--destination=/dev/null")
+    assert (got.code, got.err) == (1, "/dev/null is a device. Give a file, or - for standard output.\n")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_link(user: User, stored: Stored, tmp_path: Path) -> None:
+    """Where the destination is a link, what it leads to is replaced, and the link stays."""
+    stored.put("k")
+    (tmp_path / "link").symlink_to("file")
+    assert user.micro("store", "snapshot", f"--destination={tmp_path / 'link'}").code == 0
+    assert (tmp_path / "link").is_symlink()
+    assert user.micro("store", "restore", f"--source={tmp_path / 'file'}").code == 0
+
+
+def test_json(user: User, stored: Stored, tmp_path: Path) -> None:
+    """In JSON it is told what was done, but for a snapshot on standard output, which is all that is there."""
+    stored.put("k")
+    stored.put("late", expiry=user.now + 1)
+    file = str(tmp_path / "s")
+    told = {"database": "micro", "records": 2, "file": file}
+    assert user.micro("store", "snapshot", f"--destination={file}", "--json").json == told
+    user.now += 5
+    told = {"database": "micro", "records": 1, "expired": 1}
+    assert user.micro("store", "restore", f"--source={file}", "--json").json == told
+    got = user.micro("store", "snapshot", "--destination=-", "--json").out.splitlines()
+    assert json.loads(got[-1])["records"] == 1

@@ -13,7 +13,7 @@ from microd.cli.failure import FAILED, CommandFailed
 from microd.cli.layout import spaced
 from microd.cli.lazy import MicroGroup, pass_session
 from microd.cli.session import Session
-from microd.cli.wholefile import STANDARD, source_file, whole_file
+from microd.cli.wholefile import STANDARD, source_file, target, whole_file
 
 if TYPE_CHECKING:
     from microd.wire.store_pb2 import BlobInfo, BlobListOptions, BlobReadResponse, BlobWriteRequest
@@ -32,7 +32,9 @@ def blob() -> None:
 @click.argument("key", default="")
 @click.argument("path", metavar="[FILE]", default=STANDARD)
 @click.option("--resume", is_flag=True, help="Go on where an interrupted read into FILE has stopped.")
-@click.option("--offset", default=0, type=click.IntRange(0, _MOST), metavar="N", help="Leave out the first N bytes.")
+@click.option(
+    "--offset", default=0, type=click.IntRange(0, _MOST), metavar="N", help="Leave out the first N bytes."
+)
 @click.option("--length", default=0, type=click.IntRange(0, _MOST), metavar="N", help="At most N bytes.")
 @pass_session
 def read(session: Session, key: str, path: str, resume: bool, offset: int, length: int) -> None:
@@ -53,7 +55,7 @@ def read(session: Session, key: str, path: str, resume: bool, offset: int, lengt
             stream.write(piece)
         stream.flush()
         return
-    reading.into(Path(path), resume, offset, length)
+    reading.into(target(path), resume, offset, length)
 
 
 @blob.command("write", short_help="Keep a blob")

@@ -12,7 +12,7 @@ import click
 from microd.cli.failure import FAILED, CommandFailed
 from microd.cli.lazy import MicroCommand, pass_session
 from microd.cli.session import Session
-from microd.cli.wholefile import STANDARD, source_file, whole_file
+from microd.cli.wholefile import STANDARD, source_file, target, whole_file
 
 if TYPE_CHECKING:
     from microd.cli.snapshots import Row, Snapshot, SnapshotWriter
@@ -56,6 +56,8 @@ def snapshot(session: Session, database: str, table: str, destination: str) -> N
             _copy(session, writer, database, each)
         writer.end()
     session.tell(f"{writer.count} records of {database} are in {name}.")
+    if session.json and destination != STANDARD:
+        session.answer({"database": database, "records": writer.count, "file": name}, str)
 
 
 @click.command(cls=MicroCommand, refused=FAILED, short_help="Put the records of a snapshot back")
@@ -83,15 +85,16 @@ def restore(session: Session, database: str, table: str, source: str) -> None:
             pass
         file.seek(0)
         found = Snapshot(file)
-        target = _target(session, found, database)
+        database = _database(session, found, database)
         if table and table not in found.tables:
             raise CommandFailed(
                 f"The snapshot has no table {table}", remedy=f"It has {', '.join(found.tables)}."
             )
         rows = (row for row in found.rows() if table in ("", row.table))
-        put, late = _put(session, rows, target)
+        put, late = _put(session, rows, database)
     expired = f"; {late} have expired since" if late else ""
-    session.tell(f"{put} records are in {target}{expired}.")
+    session.tell(f"{put} records are in {database}{expired}.")
+    session.answer({"database": database, "records": put, "expired": late}, str)
 
 
 def _tables(session: Session, database: str) -> list[str]:
@@ -124,15 +127,15 @@ def _row(table: str, record: Record, now: int) -> Row:
     return Row(table, record.key, record.value, now + record.expiry if record.expiry else 0, said)
 
 
-def _target(session: Session, found: Snapshot, database: str) -> str:
+def _database(session: Session, found: Snapshot, named: str) -> str:
     """Where the records go; never from one database to another unless that was said."""
-    target = database or session.namespace
-    if not database and target != found.database:
+    wanted = named or session.namespace
+    if not named and wanted != found.database:
         raise CommandFailed(
-            f"The snapshot is of the database {found.database}, and you work in {target}",
-            remedy=f"Give --database {target} to have its records there.",
+            f"The snapshot is of the database {found.database}, and you work in {wanted}",
+            remedy=f"Give --database {wanted} to have its records there.",
         )
-    return target
+    return wanted
 
 
 def _put(session: Session, rows: Iterable[Row], database: str) -> tuple[int, int]:
@@ -197,14 +200,13 @@ def _own(path: str) -> str:
 def _destination(path: str) -> Iterator[tuple[BinaryIO, str]]:
     """Where a snapshot goes, and what it is called."""
     import os
-    from pathlib import Path
 
     if path == STANDARD:
         stream = sys.stdout.buffer
         yield stream, "the output"
         stream.flush()
         return
-    file = Path(path or _default())
+    file = target(path or _default())
     with whole_file(file, file.with_name(f".{file.name}.{os.getpid()}")) as opened:
         yield opened, str(file)
 

@@ -193,7 +193,7 @@ def test_failing(tmp_path: Path, call: str) -> None:
     ]
     found = subprocess.run([*fault, *program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     failure = f"blobs cannot be written to {tmp_path}: Input/output error"
-    refusal = f"503 {failure}: nothing is written until the daemon is started again"
+    refusal = f"503 the store takes no more blobs: {failure}; check the disk, then restart the daemon"
     assert found.stdout.splitlines() == [f"500 {failure}", refusal, refusal, refusal, "old True", failure], (
         found.stderr
     )

@@ -278,7 +278,7 @@ def test_index_failed(subject: Subject, blobs: FileBlobs, index: WeakIndex, tmp_
     assert len(files(tmp_path)) == 3
     assert subject.get("l") == LARGE
     assert blobs.failure == "fsync failed"
-    refused = r"fsync failed: nothing is written until the daemon is started again"
+    refused = "the store takes no more blobs: fsync failed; check the disk, then restart the daemon"
     with pytest.raises(Unavailable, match=refused):
         subject.put("k", LARGE)
     with pytest.raises(Unavailable, match=refused):

@@ -31,6 +31,17 @@ def check_place(namespace: str, key: str, limits: Limits) -> None:
     require_text("the blob's key", key, limits.key)
 
 
+def check_list(namespace: str, prefix: str, after: str, limits: Limits) -> None:
+    """Let pass what a list is asked with.
+
+    @raise BadRequest: the namespace is no name, or no key could be so long.
+    """
+    check_namespace(namespace)
+    for what, text in (("prefix", prefix), ("after", after)):
+        if text:
+            require_text(f"the list's {what}", text, limits.key)
+
+
 def check_about(about: About, limits: Limits) -> None:
     """Let pass what a writer says."""
     if about.content_type:

@@ -30,7 +30,7 @@ from microd.services.store.blobs.backends.pool import IPool
 from microd.services.store.blobs.backends.reading import FileReading, damaged
 from microd.services.store.blobs.interface import IBlobStore, IDraft, IReading
 from microd.services.store.blobs.model import WHOLE, About, Blob, Limits, Span
-from microd.services.store.errors import OutOfSpace
+from microd.services.store.errors import OutOfSpace, StoreFailed
 from microd.services.store.interface import IStore
 
 T = TypeVar("T")
@@ -127,7 +127,7 @@ class FileBlobs(Service, IBlobStore):
         await self.chores.finish(self._delete(namespace, key))
 
     async def list(self, namespace: str, prefix: str = "", after: str = "", limit: int = 0) -> Sequence[Blob]:
-        rules.check_namespace(namespace)
+        rules.check_list(namespace, prefix, after, self.limits)
         most = min(limit or self.limits.page, self.limits.page)
         return await self.index.page(namespace, prefix, after, most)
 
@@ -153,7 +153,10 @@ class FileBlobs(Service, IBlobStore):
                 ) from error
             if not self._failure:
                 self._failure = f"blobs cannot be written to {self.folder.path}: {error.strerror}"
-                self.log.critical("{failure}; nothing more is written", failure=self._failure)
+                self.log.critical(
+                    "no more blobs are taken: {failure}; check the disk, then restart the daemon",
+                    failure=self._failure,
+                )
             raise Internal(self._failure) from error
 
     async def put(self, namespace: str, entry: Entry, body: bytes | None, file: BlobFile | None) -> None:
@@ -174,7 +177,7 @@ class FileBlobs(Service, IBlobStore):
 
     def _spare(self, file: BlobFile, error: BaseException) -> None:
         """The index refused a blob: its file is rubbish, unless only the next start will show whether it is."""
-        refused = isinstance(error, MicroError) and not isinstance(error, Internal)
+        refused = isinstance(error, MicroError) and error.code != Internal.code
         if refused and not self.index.failure:
             self.remove(file)
         else:
@@ -194,7 +197,9 @@ class FileBlobs(Service, IBlobStore):
         if not self.running:
             raise Unavailable("the store of blobs is not running")
         if self.failure:
-            raise Unavailable(f"{self.failure}: nothing is written until the daemon is started again")
+            raise StoreFailed(
+                f"the store takes no more blobs: {self.failure}; check the disk, then restart the daemon"
+            )
 
     async def _find(self, namespace: str, key: str) -> Entry:
         entry = await self.index.find(namespace, key)

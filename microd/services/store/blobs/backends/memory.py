@@ -47,7 +47,7 @@ class MemoryBlobs(IBlobStore):
         self.kept.pop((namespace, key), None)
 
     async def list(self, namespace: str, prefix: str = "", after: str = "", limit: int = 0) -> Sequence[Blob]:
-        rules.check_namespace(namespace)
+        rules.check_list(namespace, prefix, after, self.limits)
         found = [
             blob
             for (where, key), (blob, _) in self.kept.items()
