@@ -25,3 +25,13 @@ def test_listed() -> None:
     assert registry.nodes("micro", "registry")
     listing.stopService()
     assert not registry.nodes("micro", "registry")
+
+
+def test_bare() -> None:
+    """A door which answers no more than Debug is found as well, with no endpoints."""
+    registry = Registry(Clock())
+    listing = CoreListing(registry, [], lambda: "127.0.0.1:8443", bare=["proxy"])
+    listing.startService()
+    assert [node.address for node in registry.nodes("micro", "proxy")] == ["127.0.0.1:8443"]
+    assert list(registry.endpoints_of("micro", "proxy")) == []
+    listing.stopService()
