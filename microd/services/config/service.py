@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,7 +10,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from microd.kernel.caller import Account
-from microd.kernel.errors import BadRequest, Internal, NotFound, Unauthorized, Unavailable
+from microd.kernel.errors import BadRequest, Internal, NotFound, Unavailable
+from microd.kernel.health import Figure, counter, gauge
 from microd.kernel.lifecycle import OrderedService
 from microd.services.config import rules
 from microd.services.config.interface import Documents
@@ -27,6 +28,7 @@ from microd.services.config.model import (
 )
 from microd.services.config.secrecy import Secrecy
 from microd.services.config.watch import Watch
+from microd.services.config.watches import Watches
 
 #: JSON in one page of a history, about.
 _PAGE = 4 << 20
@@ -66,7 +68,8 @@ class Config(OrderedService):
         self._documents = documents
         self._keys = keys
         self._ledger = Ledger(clock, documents, self._limits, self._tell)
-        self._watches: dict[str, set[Watch]] = {}
+        self._watches = Watches(self._limits)
+        self._versions = 0
 
     async def _start(self) -> None:
         await super()._start()
@@ -90,9 +93,7 @@ class Config(OrderedService):
             )
 
     async def _stop(self) -> None:
-        for watch in [each for watches in self._watches.values() for each in watches]:
-            watch.end(Unavailable("the daemon is stopping"))
-        self._watches.clear()
+        self._watches.end(Unavailable("the daemon is stopping"))
         await self._ledger.settled()
         await super()._stop()
 
@@ -237,27 +238,23 @@ class Config(OrderedService):
         """
         keys = rules.path_from(path, self._limits)
         document = await self._ledger.load(namespace)
-        if sum(map(len, self._watches.values())) >= self._limits.watchers:
-            raise Unavailable(f"there are {self._limits.watchers} watchers already")
-        watch = Watch(keys, document, self._limits.backlog, reader)
-        self._watches.setdefault(namespace, set()).add(watch)
-        return watch
+        return self._watches.add(namespace, keys, document, reader)
 
     def unwatch(self, namespace: str, watch: Watch) -> None:
         """Nobody reads it any more."""
-        watch.close()
-        watches = self._watches.get(namespace, set())
-        watches.discard(watch)
-        if not watches:
-            self._watches.pop(namespace, None)
+        self._watches.drop(namespace, watch)
 
     def revoked(self, namespace: str, id: str) -> None:
         """All that was issued to an account has become void: it watches no more."""
-        for watch in [each for watches in self._watches.values() for each in watches]:
-            reader = watch.reader
-            if reader is not None and (reader.issuer, reader.id) == (namespace, id):
-                watch.cut(Unauthorized(f"the account {id} was revoked: log in again"))
+        self._watches.revoked(namespace, id)
+
+    def figures(self) -> Iterator[Figure]:
+        """What it counted (L{microd.kernel.health.Figures})."""
+        yield counter("microd_config_versions_total", "Versions made.", self._versions)
+        yield gauge("microd_config_watchers", "Watchers.", len(self._watches))
+        behind = "Watchers cut off because they fell behind."
+        yield counter("microd_config_watchers_cut_total", behind, self._watches.cut_off)
 
     def _tell(self, namespace: str, before: Document, after: Document) -> None:
-        for watch in list(self._watches.get(namespace, ())):
-            watch.offer(before, after)
+        self._versions += 1
+        self._watches.tell(namespace, before, after)

@@ -113,7 +113,7 @@ def test_too_many(scene: Any) -> None:
     first.close()
     third = scene.watch()
     assert third.next().value.data == '{"a":1}'
-    assert sum(map(len, scene.config._watches.values())) == 2
+    assert len(scene.config._watches) == 2
 
 
 def test_stop(scene: Any) -> None:
@@ -145,3 +145,19 @@ def test_revoked(scene: Any) -> None:
     scene.config.revoked("micro", "admin")
     with pytest.raises(Unauthorized):
         behind.next()
+
+
+def test_figures(scene: Any) -> None:
+    """Versions, watchers and those cut off are counted."""
+    scene.limits = Limits(backlog=1)
+    scene.start()
+    scene.set("a", 0)
+    slow = scene.watch("a")
+    slow.next()
+    for number in range(1, 4):
+        scene.set("a", number)
+    assert {each.name: each.samples[0][1] for each in scene.config.figures()} == {
+        "microd_config_versions_total": 4,
+        "microd_config_watchers": 1,
+        "microd_config_watchers_cut_total": 1,
+    }
