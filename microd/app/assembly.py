@@ -329,7 +329,7 @@ class _Assembly:
 
     def _report(self, root: Root) -> None:
         """Have the ops door ask whoever has something to tell."""
-        self._figures += [self._pulse.figures, self._broker.figures, self._registry.figures]
+        self._figures += [self._pulse.figures, self._broker.figures, self._registry.figures, self._config.figures]
         self._reasons["daemon"] = root.ill
         for name, listener in self._listeners.items():
             self._reasons[name] = listener.ill
