@@ -24,6 +24,7 @@ LONGEST_ERROR = 500
 
 
 _log = Logger("microd.calls")
+_SAID = "{door}: {service} {endpoint} for {account} in {namespace}: {code} after {duration} s"
 
 
 class Row:
@@ -109,7 +110,7 @@ class Tally:
             "door": self.door,
             "service": ended.service[:200],
             "endpoint": ended.endpoint[:200],
-            "account": "" if account is None else f"{account.issuer}/{account.id}",
+            "account": "nobody" if account is None else f"{account.issuer}/{account.id}",
             "namespace": ended.namespace,
             "code": ended.code,
             "duration": round(ended.duration, 6),
@@ -117,11 +118,11 @@ class Tally:
         if ended.error:
             said["error"] = ended.error[:LONGEST_ERROR]
         if failure is not None:
-            _log.failure("{service} {endpoint} failed: {error}", failure, LogLevel.error, **said)
+            _log.failure(f"{_SAID}: {{error}}", failure, LogLevel.error, **said)
         elif ended.error:
-            _log.emit(level or LogLevel.info, "{service} {endpoint}: {code}: {error}", **said)
+            _log.emit(level or LogLevel.info, f"{_SAID}: {{error}}", **said)
         else:
-            _log.emit(level or LogLevel.info, "{service} {endpoint}: {code}", **said)
+            _log.emit(level or LogLevel.info, _SAID, **said)
 
     def figures(self) -> Iterator[Figure]:
         """All counts."""

@@ -26,6 +26,7 @@ from microd.kernel import protojson
 from microd.kernel.caller import Caller
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import BadRequest, Internal, MicroError, Unimplemented
+from microd.kernel.trace import CURRENT
 from microd.services.registry.model import Node
 from microd.txgrpc.status import MetadataLike, RpcError
 
@@ -197,12 +198,14 @@ class AskCore(Asking):
         return message.SerializeToString() if self._kind is Kind.PROTO else protojson.dump(message)
 
     async def _called(self, endpoint: Endpoint, message: Message, caller: Caller) -> bytes:
+        CURRENT.set(self._request.trace.decode())
         try:
             return self._bytes(await endpoint.handler(message, caller))
         except MicroError as error:
             raise error.identified(endpoint.id) from None
 
     async def _shown(self, endpoint: Endpoint, replies: Any) -> Replies:
+        CURRENT.set(self._request.trace.decode())
         async with aclosing(replies):
             try:
                 async for each in replies:
