@@ -94,8 +94,8 @@ class Writing(Reading[T]):
             if kept is None:
                 return
             definitions = yield from self.known()
-            entries = self.entries(definitions, self.layout.record_of(kept))
-            acts = [Drop(kept.key, kept.version), *map(Drop, entries)]
+            stale = self.entries(definitions, self.layout.record_of(kept))
+            acts = [Drop(kept.key, kept.version), *(yield from self._dropping(stale, known))]
             if (yield from self._done(definitions, acts)) is not None:
                 return
         raise self._busy(id)
@@ -108,13 +108,18 @@ class Writing(Reading[T]):
         @raise Conflict: a value is taken.
         """
         document, seen = self.layout.document(record)
+        if self.layout.id_of(seen) != id:
+            raise BadRequest(
+                f"{self.layout.name}: the {self.layout.key.name} of this would be read as another"
+            )
         definitions = yield from self.known()
         ours = self.entries(definitions, seen)
         theirs = self.entries(definitions, self.layout.record_of(before)) if before is not None else {}
         acts: list[Put | Drop | Check] = [
             Put(record_key(id), document, before.version if before is not None else 0)
         ]
-        acts += [Drop(key) for key in theirs if key not in ours]
+        stale = {key: index for key, index in theirs.items() if key not in ours}
+        acts += yield from self._dropping(stale, id)
         new = {key: index for key, index in ours.items() if key not in theirs}
         acts += [Put(key, id, 0 if index.unique else None) for key, index in new.items()]
         versions = yield from self._done(definitions, acts)
@@ -123,6 +128,19 @@ class Writing(Reading[T]):
             return True
         yield from self._refuse_taken(new, id)
         return False
+
+    def _dropping(self, stale: Entries, id: str) -> Steps[list[Drop | Check]]:
+        """What drops a record's entries. In a unique index that is being built, one may be another record's."""
+        doubtful = [key for key, index in stale.items() if index.unique and not index.ready]
+        found = yield from self.kept(doubtful)
+        acts: list[Drop | Check] = [Drop(key) for key in stale if key not in doubtful]
+        for key in doubtful:
+            record = found.get(key)
+            if record is not None and record.text == id:
+                acts.append(Drop(key, record.version))
+            else:
+                acts.append(Check(key, record.version if record is not None else 0))
+        return acts
 
     def _done(
         self, definitions: Definitions, acts: Sequence[Put | Drop | Check]

@@ -201,3 +201,24 @@ def test_local_class(store: Store) -> None:
     things = Model(Outer).on(store)
     run(things.save(Outer("a", Inner("x"))))
     assert run(things.read("a")).inner == Inner("x")
+
+
+@dataclass
+class Lowered:
+    id: str
+    email: str = ""
+
+    def __post_init__(self) -> None:
+        self.id, self.email = self.id.lower(), self.email.lower()
+
+
+def test_values_made_by_the_class(store: Store) -> None:
+    """Indexes have the values that are read, where the class makes other ones of what it is given."""
+    things = Model(Lowered, indexes=[Index("email", unique=True)]).on(store)
+    one = Lowered("A", "ADA")
+    one.email = "Ada"
+    run(things.create(one))
+    assert run(things.get(email="ada")).id == "a"
+    one.id = "B"
+    with pytest.raises(BadRequest, match="the id of this would be read as another"):
+        run(things.save(one))

@@ -30,6 +30,7 @@ class User:
 
 INDEXES = [Index("email", unique=True), Index("age")]
 USERS = Model(User, indexes=INDEXES)
+PLAIN = Model(User)
 WITHOUT = Model(User, indexes=INDEXES[:1])
 
 Act = Callable[[Asking[User]], Steps[Any]]
@@ -176,6 +177,39 @@ def test_while_building(name: str) -> None:
             if is_over:
                 break
             steps += 1
+
+
+@pytest.mark.parametrize("old", ["u0", "u5"])
+@pytest.mark.parametrize("ends", ["delete", "save"])
+def test_double_while_building(old: str, ends: str) -> None:
+    """A record that has a unique value twice over, from before, takes nothing from the one that got it first."""
+    gone: Act = {
+        "delete": lambda asking: asking.delete(old),
+        "save": lambda asking: asking.save(User(old, "other")),
+    }[ends]
+    for first in range(12):
+        for second in range(first, 12):
+            store = ServiceTester(Service("crew", environ={})).client.store
+            Walk(store, PLAIN, lambda asking: asking.create(User(old, "a"))).finish()
+            building = Walk(store, USERS, lambda asking: asking.reindex(False))
+            _advance(building, first)
+            created = Walk(store, USERS, lambda asking: asking.create(User("u3", "a"))).finish()
+            _advance(building, second - first)
+            Walk(store, USERS, gone).finish()
+            building.finish()
+            assert not isinstance(
+                Walk(store, USERS, lambda asking: asking.reindex(False)).finish(), MicroError
+            )
+            require_fit(store)
+            if not isinstance(created, MicroError):
+                found = Walk(store, USERS, lambda asking: asking.got({"email": "a"})).finish()
+                assert found.id == "u3"
+
+
+def _advance(walk: Walk, steps: int) -> None:
+    for _ in range(steps):
+        if not walk.ended:
+            walk.step()
 
 
 def test_unique_race() -> None:
