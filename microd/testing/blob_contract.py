@@ -273,7 +273,7 @@ class BlobContract:
     def test_bad_list(self, contract: Subject) -> None:
         """What no key can be is no beginning of one, and none to go on after."""
         for query in (("k" * 101,), ("", "k" * 101), ("a\x00",), ("", "a\n")):
-            with pytest.raises(BadRequest, match="the list's (prefix|after)"):
+            with pytest.raises(BadRequest, match=r"the list's (prefix|after)"):
                 contract.keys(*query)
 
     def test_absurd_numbers(self, contract: Subject) -> None:

@@ -86,6 +86,9 @@ async def write(lane):
         number += 1
 
 async def main():
+    # Where no blob at all has a file, files are left alone.
+    await put("9", content("9-0-l"))
+    say("9", "9-0-l")
     for lane in range(8):
         Deferred.fromCoroutine(write(lane))
 """

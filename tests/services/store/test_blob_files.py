@@ -168,6 +168,17 @@ def test_restart(subject: Subject, blobs: FileBlobs, index: WeakIndex, tmp_path:
     done(again.stopService())
 
 
+def test_lost_index(subject: Subject, tmp_path: Path) -> None:
+    """Where the index was lost the files are not taken for rubbish."""
+    subject.put("k", LARGE)
+    (file,) = files(tmp_path)
+    for _ in range(2):
+        again = FileBlobs(tmp_path, MemoryStore(), Inline())
+        again.startService()
+        done(again.stopService())
+    assert files(tmp_path) == [file]
+
+
 def test_sweep_spares_this_run(index: WeakIndex, tmp_path: Path) -> None:
     """A blob which is written while the rubbish is looked for is no rubbish."""
     pool = Held()

@@ -241,8 +241,19 @@ class FileBlobs(Service, IBlobStore):
             self.chores.begin(self.run(self.folder.remove, old.id), f"a file stays in {self.folder.path}")
 
     async def _sweep(self) -> None:
-        """Remove the files of earlier runs which no blob needs."""
+        """Remove the files of earlier runs which no blob needs.
+
+        Where the index knows no file at all it may be that it was lost; then nothing is removed.
+        """
         pages = self.folder.earlier()
+        if not await self.index.knows_files():
+            if ids := await self.run(next, pages, None):
+                self.log.warn(
+                    "the index in {folder} knows none of the files there, such as {file}: they are left alone",
+                    folder=str(self.folder.path),
+                    file=ids[0],
+                )
+            return
         while self.running and (ids := await self.run(next, pages, None)):
             for id in ids:
                 if not await self.index.needs(id):

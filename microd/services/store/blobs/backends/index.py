@@ -59,6 +59,10 @@ class Index:
         found = await self._store.read_one(IDS, BODY, id)
         return None if found is None else found.value
 
+    async def knows_files(self) -> bool:
+        """Whether there is a blob in a file."""
+        return bool(await self._store.list(IDS, FILE, Query(limit=1)))
+
     async def needs(self, id: str) -> bool:
         """Whether a file is that of a blob."""
         return await self._store.read_one(IDS, FILE, id) is not None
