@@ -118,7 +118,9 @@ def test_get(bench: Bench) -> None:
     assert bench.get("a.n", type=str) == "5"
     assert bench.get("a.t", type=bool) is True
     assert bench.get("a.n", type=float) == 5.0
-    assert bench.get("a.f", 1) == 1.5
+    assert bench.get("a.f", 1.0) == 1.5
+    with pytest.raises(ConfigError, match=r"^a\.f: a whole number is wanted"):
+        bench.get("a.f", 1)
     assert bench.get("a.l", type=list[str]) == ["x"]
     assert bench.get("a.big") == 123456789012345678901234567890
     assert (bench.get("nope", 7), bench.get("nope"), bench.get("nope", type=int)) == (7, None, None)

@@ -61,6 +61,10 @@ class Config(Values):
     def watch(
         self, path: str, default: Any = None, *, type: type[T], secret: bool = False
     ) -> AsyncIterator[T]: ...
+    @overload
+    def watch(
+        self, path: str = "", default: Any = None, *, type: Any, secret: bool = False
+    ) -> AsyncIterator[Any]: ...
     def watch(
         self, path: str = "", default: Any = None, *, type: Any = None, secret: bool = False
     ) -> AsyncIterator[Any]:

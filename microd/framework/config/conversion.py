@@ -49,9 +49,7 @@ class Unfit(Exception):
 
 def kind_of(default: Any) -> Any:
     """The type which a default stands for; None: any."""
-    if default is None:
-        return None
-    return int | float if type(default) is int else type(default)
+    return None if default is None else type(default)
 
 
 def converted(path: str, value: Any, kind: Any) -> Any:

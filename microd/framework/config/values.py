@@ -17,7 +17,7 @@ class Values(ABC):
     """
 
     @overload
-    def get(self, path: str, default: None = None, *, secret: bool = False) -> Awaitable[Any]: ...
+    def get(self, path: str = "", default: None = None, *, secret: bool = False) -> Awaitable[Any]: ...
     @overload
     def get(self, path: str, default: D, *, secret: bool = False) -> Awaitable[D]: ...
     @overload
@@ -26,6 +26,10 @@ class Values(ABC):
     ) -> Awaitable[T | None]: ...
     @overload
     def get(self, path: str, default: T, *, type: type[T], secret: bool = False) -> Awaitable[T]: ...
+    @overload
+    def get(
+        self, path: str = "", default: Any = None, *, type: Any, secret: bool = False
+    ) -> Awaitable[Any]: ...
     def get(
         self, path: str = "", default: Any = None, *, type: Any = None, secret: bool = False
     ) -> Awaitable[Any]:
