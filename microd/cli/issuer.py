@@ -33,6 +33,12 @@ class Issuer:
 
         return self._ask(TokenRequest(refresh_token=refresh_token), namespace)
 
+    def end(self, refresh_token: str) -> None:
+        """Let a refresh token buy nothing any more."""
+        from microd.wire.auth_pb2 import LogoutRequest, LogoutResponse
+
+        self._remote.unary("/auth.Auth/Logout", LogoutRequest(refresh_token=refresh_token), LogoutResponse)
+
     def account(self, access_token: str, namespace: str) -> auth_pb2.Account:
         """Whom a token stands for."""
         from microd.wire.auth_pb2 import InspectRequest, InspectResponse, Options

@@ -34,8 +34,8 @@ from typing import NamedTuple
 from microd.kernel.caller import DEFAULT_NAMESPACE, Account
 from microd.kernel.errors import Forbidden, MicroError, Unauthorized
 
-#: What nobody could do without to become somebody.
-OPEN = frozenset((("auth", "Auth.Token"), ("auth", "Auth.Inspect")))
+#: What nobody could do without to become somebody, and nobody again.
+OPEN = frozenset((("auth", "Auth.Token"), ("auth", "Auth.Inspect"), ("auth", "Auth.Logout")))
 #: Of a core service; open unless a rule says otherwise.
 HEALTH = "Debug.Health"
 #: What somebody without an account is told by core endpoints, where it is not "an account is required" (spec 8).

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _pool.POOL.AddSerializedFile(b'\n\x16microd/wire/auth.proto\x12\x04\x61uth\"5\n\x13ListAccountsRequest\x12\x1e\n\x07options\x18\x01 \x01(\x0b\x32\r.auth.Options\"7\n\x14ListAccountsResponse\x12\x1f\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\r.auth.Account\"B\n\x14\x44\x65leteAccountRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1e\n\x07options\x18\x02 \x01(\x0b\x32\r.auth.Options\"\x17\n\x15\x44\x65leteAccountResponse\"U\n\x05Token\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x03\x12\x0e\n\x06\x65xpiry\x18\x04 \x01(\x03\"\xc1\x01\n\x07\x41\x63\x63ount\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12-\n\x08metadata\x18\x04 \x03(\x0b\x32\x1b.auth.Account.MetadataEntry\x12\x0e\n\x06scopes\x18\x05 \x03(\t\x12\x0e\n\x06issuer\x18\x06 \x01(\t\x12\x0e\n\x06secret\x18\x07 \x01(\t\x12\x0c\n\x04name\x18\x08 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"8\n\x08Resource\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\"\xf3\x01\n\x0fGenerateRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x35\n\x08metadata\x18\x03 \x03(\x0b\x32#.auth.GenerateRequest.MetadataEntry\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12\x0e\n\x06secret\x18\x05 \x01(\t\x12\x0c\n\x04type\x18\x06 \x01(\t\x12\x10\n\x08provider\x18\x07 \x01(\t\x12\x1e\n\x07options\x18\x08 \x01(\x0b\x32\r.auth.Options\x12\x0c\n\x04name\x18\t \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"2\n\x10GenerateResponse\x12\x1e\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\r.auth.Account\"_\n\x0cGrantRequest\x12\r\n\x05scope\x18\x01 \x01(\t\x12 \n\x08resource\x18\x02 \x01(\x0b\x32\x0e.auth.Resource\x12\x1e\n\x07options\x18\x03 \x01(\x0b\x32\r.auth.Options\"\x0f\n\rGrantResponse\"`\n\rRevokeRequest\x12\r\n\x05scope\x18\x01 \x01(\t\x12 \n\x08resource\x18\x02 \x01(\x0b\x32\x0e.auth.Resource\x12\x1e\n\x07options\x18\x03 \x01(\x0b\x32\r.auth.Options\"\x10\n\x0eRevokeResponse\"?\n\x0eInspectRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x1e\n\x07options\x18\x02 \x01(\x0b\x32\r.auth.Options\"1\n\x0fInspectResponse\x12\x1e\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\r.auth.Account\"w\n\x0cTokenRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x15\n\rrefresh_token\x18\x03 \x01(\t\x12\x14\n\x0ctoken_expiry\x18\x04 \x01(\x03\x12\x1e\n\x07options\x18\x05 \x01(\x0b\x32\r.auth.Options\"+\n\rTokenResponse\x12\x1a\n\x05token\x18\x01 \x01(\x0b\x32\x0b.auth.Token\"s\n\x04Rule\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\x12 \n\x08resource\x18\x03 \x01(\x0b\x32\x0e.auth.Resource\x12\x1c\n\x06\x61\x63\x63\x65ss\x18\x04 \x01(\x0e\x32\x0c.auth.Access\x12\x10\n\x08priority\x18\x05 \x01(\x05\"\x1c\n\x07Options\x12\x11\n\tnamespace\x18\x01 \x01(\t\"I\n\rCreateRequest\x12\x18\n\x04rule\x18\x01 \x01(\x0b\x32\n.auth.Rule\x12\x1e\n\x07options\x18\x02 \x01(\x0b\x32\r.auth.Options\"\x10\n\x0e\x43reateResponse\";\n\rDeleteRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1e\n\x07options\x18\x02 \x01(\x0b\x32\r.auth.Options\"\x10\n\x0e\x44\x65leteResponse\"-\n\x0bListRequest\x12\x1e\n\x07options\x18\x02 \x01(\x0b\x32\r.auth.Options\")\n\x0cListResponse\x12\x19\n\x05rules\x18\x01 \x03(\x0b\x32\n.auth.Rule\"i\n\x13\x43hangeSecretRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nold_secret\x18\x02 \x01(\t\x12\x12\n\nnew_secret\x18\x03 \x01(\t\x12\x1e\n\x07options\x18\x04 \x01(\x0b\x32\r.auth.Options\"\x16\n\x14\x43hangeSecretResponse*.\n\x06\x41\x63\x63\x65ss\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x0b\n\x07GRANTED\x10\x01\x12\n\n\x06\x44\x45NIED\x10\x02\x32\xb1\x01\n\x04\x41uth\x12;\n\x08Generate\x12\x15.auth.GenerateRequest\x1a\x16.auth.GenerateResponse\"\x00\x12\x38\n\x07Inspect\x12\x14.auth.InspectRequest\x1a\x15.auth.InspectResponse\"\x00\x12\x32\n\x05Token\x12\x12.auth.TokenRequest\x1a\x13.auth.TokenResponse\"\x00\x32\xd9\x01\n\x08\x41\x63\x63ounts\x12?\n\x04List\x12\x19.auth.ListAccountsRequest\x1a\x1a.auth.ListAccountsResponse\"\x00\x12\x43\n\x06\x44\x65lete\x12\x1a.auth.DeleteAccountRequest\x1a\x1b.auth.DeleteAccountResponse\"\x00\x12G\n\x0c\x43hangeSecret\x12\x19.auth.ChangeSecretRequest\x1a\x1a.auth.ChangeSecretResponse\"\x00\x32\xa6\x01\n\x05Rules\x12\x35\n\x06\x43reate\x12\x13.auth.CreateRequest\x1a\x14.auth.CreateResponse\"\x00\x12\x35\n\x06\x44\x65lete\x12\x13.auth.DeleteRequest\x1a\x14.auth.DeleteResponse\"\x00\x12/\n\x04List\x12\x11.auth.ListRequest\x1a\x12.auth.ListResponse\"\x00\x62\x06proto3')
+DESCRIPTOR = _pool.POOL.AddSerializedFile(b'\n\x16microd/wire/auth.proto\x12\x04\x61uth\"5\n\x13ListAccountsRequest\x12\x1e\n\x07options\x18\x01 \x01(\x0b\x32\r.auth.Options\"7\n\x14ListAccountsResponse\x12\x1f\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\r.auth.Account\"B\n\x14\x44\x65leteAccountRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1e\n\x07options\x18\x02 \x01(\x0b\x32\r.auth.Options\"\x17\n\x15\x44\x65leteAccountResponse\"U\n\x05Token\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x03\x12\x0e\n\x06\x65xpiry\x18\x04 \x01(\x03\"\xc1\x01\n\x07\x41\x63\x63ount\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12-\n\x08metadata\x18\x04 \x03(\x0b\x32\x1b.auth.Account.MetadataEntry\x12\x0e\n\x06scopes\x18\x05 \x03(\t\x12\x0e\n\x06issuer\x18\x06 \x01(\t\x12\x0e\n\x06secret\x18\x07 \x01(\t\x12\x0c\n\x04name\x18\x08 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"8\n\x08Resource\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\"\xf3\x01\n\x0fGenerateRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x35\n\x08metadata\x18\x03 \x03(\x0b\x32#.auth.GenerateRequest.MetadataEntry\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12\x0e\n\x06secret\x18\x05 \x01(\t\x12\x0c\n\x04type\x18\x06 \x01(\t\x12\x10\n\x08provider\x18\x07 \x01(\t\x12\x1e\n\x07options\x18\x08 \x01(\x0b\x32\r.auth.Options\x12\x0c\n\x04name\x18\t \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"2\n\x10GenerateResponse\x12\x1e\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\r.auth.Account\"_\n\x0cGrantRequest\x12\r\n\x05scope\x18\x01 \x01(\t\x12 \n\x08resource\x18\x02 \x01(\x0b\x32\x0e.auth.Resource\x12\x1e\n\x07options\x18\x03 \x01(\x0b\x32\r.auth.Options\"\x0f\n\rGrantResponse\"`\n\rRevokeRequest\x12\r\n\x05scope\x18\x01 \x01(\t\x12 \n\x08resource\x18\x02 \x01(\x0b\x32\x0e.auth.Resource\x12\x1e\n\x07options\x18\x03 \x01(\x0b\x32\r.auth.Options\"\x10\n\x0eRevokeResponse\"?\n\x0eInspectRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x1e\n\x07options\x18\x02 \x01(\x0b\x32\r.auth.Options\"1\n\x0fInspectResponse\x12\x1e\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\r.auth.Account\"w\n\x0cTokenRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x15\n\rrefresh_token\x18\x03 \x01(\t\x12\x14\n\x0ctoken_expiry\x18\x04 \x01(\x03\x12\x1e\n\x07options\x18\x05 \x01(\x0b\x32\r.auth.Options\"+\n\rTokenResponse\x12\x1a\n\x05token\x18\x01 \x01(\x0b\x32\x0b.auth.Token\"&\n\rLogoutRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\"\x10\n\x0eLogoutResponse\"s\n\x04Rule\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\x12 \n\x08resource\x18\x03 \x01(\x0b\x32\x0e.auth.Resource\x12\x1c\n\x06\x61\x63\x63\x65ss\x18\x04 \x01(\x0e\x32\x0c.auth.Access\x12\x10\n\x08priority\x18\x05 \x01(\x05\"\x1c\n\x07Options\x12\x11\n\tnamespace\x18\x01 \x01(\t\"I\n\rCreateRequest\x12\x18\n\x04rule\x18\x01 \x01(\x0b\x32\n.auth.Rule\x12\x1e\n\x07options\x18\x02 \x01(\x0b\x32\r.auth.Options\"\x10\n\x0e\x43reateResponse\";\n\rDeleteRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1e\n\x07options\x18\x02 \x01(\x0b\x32\r.auth.Options\"\x10\n\x0e\x44\x65leteResponse\"-\n\x0bListRequest\x12\x1e\n\x07options\x18\x02 \x01(\x0b\x32\r.auth.Options\")\n\x0cListResponse\x12\x19\n\x05rules\x18\x01 \x03(\x0b\x32\n.auth.Rule\"i\n\x13\x43hangeSecretRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nold_secret\x18\x02 \x01(\t\x12\x12\n\nnew_secret\x18\x03 \x01(\t\x12\x1e\n\x07options\x18\x04 \x01(\x0b\x32\r.auth.Options\"\x16\n\x14\x43hangeSecretResponse*.\n\x06\x41\x63\x63\x65ss\x12\x0b\n\x07UNKNOWN\x10\x00\x12\x0b\n\x07GRANTED\x10\x01\x12\n\n\x06\x44\x45NIED\x10\x02\x32\xe8\x01\n\x04\x41uth\x12;\n\x08Generate\x12\x15.auth.GenerateRequest\x1a\x16.auth.GenerateResponse\"\x00\x12\x38\n\x07Inspect\x12\x14.auth.InspectRequest\x1a\x15.auth.InspectResponse\"\x00\x12\x32\n\x05Token\x12\x12.auth.TokenRequest\x1a\x13.auth.TokenResponse\"\x00\x12\x35\n\x06Logout\x12\x13.auth.LogoutRequest\x1a\x14.auth.LogoutResponse\"\x00\x32\xd9\x01\n\x08\x41\x63\x63ounts\x12?\n\x04List\x12\x19.auth.ListAccountsRequest\x1a\x1a.auth.ListAccountsResponse\"\x00\x12\x43\n\x06\x44\x65lete\x12\x1a.auth.DeleteAccountRequest\x1a\x1b.auth.DeleteAccountResponse\"\x00\x12G\n\x0c\x43hangeSecret\x12\x19.auth.ChangeSecretRequest\x1a\x1a.auth.ChangeSecretResponse\"\x00\x32\xa6\x01\n\x05Rules\x12\x35\n\x06\x43reate\x12\x13.auth.CreateRequest\x1a\x14.auth.CreateResponse\"\x00\x12\x35\n\x06\x44\x65lete\x12\x13.auth.DeleteRequest\x1a\x14.auth.DeleteResponse\"\x00\x12/\n\x04List\x12\x11.auth.ListRequest\x1a\x12.auth.ListResponse\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCOUNT_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_GENERATEREQUEST_METADATAENTRY']._loaded_options = None
   _globals['_GENERATEREQUEST_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_ACCESS']._serialized_start=1928
-  _globals['_ACCESS']._serialized_end=1974
+  _globals['_ACCESS']._serialized_start=1986
+  _globals['_ACCESS']._serialized_end=2032
   _globals['_LISTACCOUNTSREQUEST']._serialized_start=32
   _globals['_LISTACCOUNTSREQUEST']._serialized_end=85
   _globals['_LISTACCOUNTSRESPONSE']._serialized_start=87
@@ -75,30 +75,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOKENREQUEST']._serialized_end=1341
   _globals['_TOKENRESPONSE']._serialized_start=1343
   _globals['_TOKENRESPONSE']._serialized_end=1386
-  _globals['_RULE']._serialized_start=1388
-  _globals['_RULE']._serialized_end=1503
-  _globals['_OPTIONS']._serialized_start=1505
-  _globals['_OPTIONS']._serialized_end=1533
-  _globals['_CREATEREQUEST']._serialized_start=1535
-  _globals['_CREATEREQUEST']._serialized_end=1608
-  _globals['_CREATERESPONSE']._serialized_start=1610
-  _globals['_CREATERESPONSE']._serialized_end=1626
-  _globals['_DELETEREQUEST']._serialized_start=1628
-  _globals['_DELETEREQUEST']._serialized_end=1687
-  _globals['_DELETERESPONSE']._serialized_start=1689
-  _globals['_DELETERESPONSE']._serialized_end=1705
-  _globals['_LISTREQUEST']._serialized_start=1707
-  _globals['_LISTREQUEST']._serialized_end=1752
-  _globals['_LISTRESPONSE']._serialized_start=1754
-  _globals['_LISTRESPONSE']._serialized_end=1795
-  _globals['_CHANGESECRETREQUEST']._serialized_start=1797
-  _globals['_CHANGESECRETREQUEST']._serialized_end=1902
-  _globals['_CHANGESECRETRESPONSE']._serialized_start=1904
-  _globals['_CHANGESECRETRESPONSE']._serialized_end=1926
-  _globals['_AUTH']._serialized_start=1977
-  _globals['_AUTH']._serialized_end=2154
-  _globals['_ACCOUNTS']._serialized_start=2157
-  _globals['_ACCOUNTS']._serialized_end=2374
-  _globals['_RULES']._serialized_start=2377
-  _globals['_RULES']._serialized_end=2543
+  _globals['_LOGOUTREQUEST']._serialized_start=1388
+  _globals['_LOGOUTREQUEST']._serialized_end=1426
+  _globals['_LOGOUTRESPONSE']._serialized_start=1428
+  _globals['_LOGOUTRESPONSE']._serialized_end=1444
+  _globals['_RULE']._serialized_start=1446
+  _globals['_RULE']._serialized_end=1561
+  _globals['_OPTIONS']._serialized_start=1563
+  _globals['_OPTIONS']._serialized_end=1591
+  _globals['_CREATEREQUEST']._serialized_start=1593
+  _globals['_CREATEREQUEST']._serialized_end=1666
+  _globals['_CREATERESPONSE']._serialized_start=1668
+  _globals['_CREATERESPONSE']._serialized_end=1684
+  _globals['_DELETEREQUEST']._serialized_start=1686
+  _globals['_DELETEREQUEST']._serialized_end=1745
+  _globals['_DELETERESPONSE']._serialized_start=1747
+  _globals['_DELETERESPONSE']._serialized_end=1763
+  _globals['_LISTREQUEST']._serialized_start=1765
+  _globals['_LISTREQUEST']._serialized_end=1810
+  _globals['_LISTRESPONSE']._serialized_start=1812
+  _globals['_LISTRESPONSE']._serialized_end=1853
+  _globals['_CHANGESECRETREQUEST']._serialized_start=1855
+  _globals['_CHANGESECRETREQUEST']._serialized_end=1960
+  _globals['_CHANGESECRETRESPONSE']._serialized_start=1962
+  _globals['_CHANGESECRETRESPONSE']._serialized_end=1984
+  _globals['_AUTH']._serialized_start=2035
+  _globals['_AUTH']._serialized_end=2267
+  _globals['_ACCOUNTS']._serialized_start=2270
+  _globals['_ACCOUNTS']._serialized_end=2487
+  _globals['_RULES']._serialized_start=2490
+  _globals['_RULES']._serialized_end=2656
 # @@protoc_insertion_point(module_scope)

@@ -182,6 +182,16 @@ class TokenResponse(_message.Message):
     token: Token
     def __init__(self, token: _Optional[_Union[Token, _Mapping]] = ...) -> None: ...
 
+class LogoutRequest(_message.Message):
+    __slots__ = ("refresh_token",)
+    REFRESH_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    refresh_token: str
+    def __init__(self, refresh_token: _Optional[str] = ...) -> None: ...
+
+class LogoutResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class Rule(_message.Message):
     __slots__ = ("id", "scope", "resource", "access", "priority")
     ID_FIELD_NUMBER: _ClassVar[int]

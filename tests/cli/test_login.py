@@ -107,3 +107,18 @@ def test_namespace(user: User, daemon: Daemon, issuer: None) -> None:
     assert Tokens(user.home / "tokens").find(Holder("127.0.0.1:8081", "foo", "JANE")) == Token(
         "of jane", "r", 0, 2_000_000_000
     )
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_logout_tells_the_server(user: User, daemon: Daemon, issuer: None, up: bool) -> None:
+    """Logging out ends the session at the server, so that no copy of the tokens is good for more; or only here, if there
+    is no server."""
+    daemon.answers("/auth.Auth/Logout", pb.LogoutResponse())
+    user.micro("login", "--username=jane", "--password=right")
+    daemon.up = up
+    assert user.micro("logout").code == 0
+    assert kept(user, "JANE") is None
+    told = [
+        pb.LogoutRequest.FromString(call.body).refresh_token for call in daemon.asked("/auth.Auth/Logout")
+    ]
+    assert told == (["r"] if up else [])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 
 from microd.cli.credentials import ADMIN
@@ -46,11 +48,18 @@ def login(session: Session, username: str, password: str) -> None:
 @click.command(cls=MicroCommand, short_help="Log out of the current environment")
 @pass_session
 def logout(session: Session) -> None:
-    """Log out: nobody is logged in again until `micro login`."""
+    """Log out: nobody is logged in again until `micro login`, and no copy of the tokens gets new ones."""
     user, address = session.login.user, str(session.address)
     for namespace in dict.fromkeys((session.namespace, DEFAULT_NAMESPACE)):
-        if user:
-            session.tokens.forget(Holder(address, namespace, user))
+        holder = Holder(address, namespace, user)
+        stored = session.tokens.find(holder) if user else None
+        if stored is None:
+            continue
+        session.tokens.forget(holder)
+        if stored.refresh_token:
+            # Who logs out is logged out, whatever the server says, and if there is none.
+            with suppress(CommandFailed):
+                session.issuer.end(stored.refresh_token)
     session.login.end()
 
 

@@ -19,6 +19,7 @@ def endpoints(auth: Auth) -> list[Endpoint]:
         Endpoint("/auth.Auth/Generate", wire.GenerateRequest, wire.GenerateResponse, rpc.generate),
         Endpoint("/auth.Auth/Inspect", wire.InspectRequest, wire.InspectResponse, rpc.inspect),
         Endpoint("/auth.Auth/Token", wire.TokenRequest, wire.TokenResponse, rpc.token),
+        Endpoint("/auth.Auth/Logout", wire.LogoutRequest, wire.LogoutResponse, rpc.logout),
         Endpoint("/auth.Accounts/List", wire.ListAccountsRequest, wire.ListAccountsResponse, rpc.accounts),
         Endpoint("/auth.Accounts/Delete", wire.DeleteAccountRequest, wire.DeleteAccountResponse, rpc.delete),
         Endpoint(
@@ -56,6 +57,10 @@ class _Rpc:
             lifetime=request.token_expiry,
         )
         return wire.TokenResponse(token=token_message(token))
+
+    async def logout(self, request: wire.LogoutRequest, caller: Caller) -> wire.LogoutResponse:
+        await self._auth.end_session(request.refresh_token)
+        return wire.LogoutResponse()
 
     async def accounts(self, request: wire.ListAccountsRequest, caller: Caller) -> wire.ListAccountsResponse:
         namespace = _administered(caller, request.options.namespace or DEFAULT_NAMESPACE)

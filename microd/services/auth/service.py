@@ -31,7 +31,7 @@ from microd.services.auth.model import (
     WrongSecret,
 )
 from microd.services.auth.rulebook import Rulebook
-from microd.services.auth.sessions import NAME, Seal, Shown, begun, used
+from microd.services.auth.sessions import NAME, Seal, Shown, begun, ended, used
 from microd.services.auth.tokens import Claims, Mint, Remembered
 from microd.services.auth.verdicts import refusal
 
@@ -130,6 +130,17 @@ class Auth(OrderedService):
         now = int(self._clock.seconds())
         claims = Claims(proof.account, "access", proof.generation, now + seconds)
         return Token(self._mint.sign(claims), proof.refresh, now, now + seconds)
+
+    async def end_session(self, refresh_token: str) -> None:
+        """Let a refresh token, and those which replaced it, buy nothing any more; one which does not is no error."""
+        shown = self._seal.read(refresh_token)
+        if shown is None:
+            return
+        async with _Turn(self._turn):
+            kept = await self._accounts.by_id(shown.namespace, shown.id)
+            rest = None if kept is None else ended(kept, shown)
+            if rest is not None:
+                await self._accounts.keep(rest)
 
     def issue(self, account: Account, lifetime: float) -> str:
         """A credential for a service which the platform starts: good only to be exchanged for access tokens."""

@@ -117,6 +117,13 @@ def used(kept: Enrolment, shown: Shown, now: float) -> Step:
     return Step(None, replace(kept, sessions=others))
 
 
+def ended(kept: Enrolment, shown: Shown) -> Enrolment | None:
+    """End the session of a refresh token; None where it is over."""
+    digest = _digest(shown.name)
+    rest = tuple(each for each in kept.sessions if each.digest != digest)
+    return None if len(rest) == len(kept.sessions) else replace(kept, sessions=rest)
+
+
 def _digest(name: bytes) -> str:
     return hashlib.sha256(name).hexdigest()
 

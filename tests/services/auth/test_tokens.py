@@ -20,6 +20,7 @@ from microd.services.auth.model import InvalidToken, UnknownAccount, WrongSecret
 from microd.services.auth.rules import LONGEST_LIFETIME
 from microd.services.auth.sessions import LIFETIME, MOST_SESSIONS, RACE, SKEW
 from microd.services.auth.tokens import Claims, Mint, Remembered
+from microd.wire import auth_pb2 as wire
 
 YEAR = 365 * 24 * 3600
 
@@ -274,6 +275,26 @@ def test_refresh_ends(scene: Any) -> None:
     scene.clock.advance(LIFETIME + SKEW)
     with pytest.raises(InvalidToken):
         scene.token(refresh_token=token.refresh)
+
+
+def test_logout(scene: Any) -> None:
+    """Who logs out ends the session of a refresh token, also of one that was replaced since, and no other session."""
+    other = scene.token(id="admin", secret="first-secret")
+    first = scene.token(id="admin", secret="first-secret")
+    second = scene.token(refresh_token=first.refresh)
+    for _ in range(2):
+        scene.call("/auth.Auth/Logout", wire.LogoutRequest(refresh_token=first.refresh), None)
+        with pytest.raises(InvalidToken):
+            scene.token(refresh_token=second.refresh)
+    scene.token(refresh_token=other.refresh)
+
+
+@pytest.mark.parametrize("token", ["", "x.y", "é", "." * 100_000])
+def test_logout_of_nothing(scene: Any, token: str) -> None:
+    """What is no refresh token ends nothing."""
+    good = scene.token(id="admin", secret="first-secret")
+    scene.call("/auth.Auth/Logout", wire.LogoutRequest(refresh_token=token), None)
+    scene.token(refresh_token=good.refresh)
 
 
 def test_refresh_finds_its_namespace(scene: Any) -> None:

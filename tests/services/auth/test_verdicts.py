@@ -196,6 +196,7 @@ def test_core_closed(resource: str, who: Account | None) -> None:
     [
         ("Auth.Token", NOBODY, "+"),
         ("Auth.Inspect", NOBODY, "+"),
+        ("Auth.Logout", NOBODY, "+"),
         ("Auth.Generate", NOBODY, "-deny"),
         ("Rules.Delete", GUEST, "-deny"),
         ("Rules.Delete", STRANGER, "-deny"),
