@@ -18,6 +18,7 @@ from microd.app.announce import Announcement, notify_systemd, sentence
 from microd.app.limits import broker_limits
 from microd.app.listing import CoreListing
 from microd.app.lock import FolderLock
+from microd.app.logging import current_trace
 from microd.app.root import Root
 from microd.app.settings import CORE_SERVICES, DOORS, TABLE, Settings
 from microd.app.sources import BadSettings
@@ -168,7 +169,12 @@ class _Assembly:
             network.opening if network else None,
             runtime_stops,
             public,
-            CoreListing(self._registry, self._endpoints, self._platform_node),
+            CoreListing(
+                self._registry,
+                self._endpoints,
+                self._platform_node,
+                ["proxy"] if "proxy" in self._doors else [],
+            ),
             runtime_starts,
             self._announcement,
         ]
@@ -252,7 +258,7 @@ class _Assembly:
     def _build_debug(self) -> Debug:
         names = [name for name in CORE_SERVICES if name in self._services]
         level = LogLevel.levelWithName(LOG_LEVELS[self._settings.daemon.log_level])
-        return Debug([*names, "proxy"], globalLogPublisher, level)
+        return Debug([*names, "proxy"], globalLogPublisher, level, current_trace)
 
     def _reasons_of(self, service: str) -> Sequence[Reason]:
         """What may keep a core service from its work."""
@@ -329,7 +335,12 @@ class _Assembly:
 
     def _report(self, root: Root) -> None:
         """Have the ops door ask whoever has something to tell."""
-        self._figures += [self._pulse.figures, self._broker.figures, self._registry.figures, self._config.figures]
+        self._figures += [
+            self._pulse.figures,
+            self._broker.figures,
+            self._registry.figures,
+            self._config.figures,
+        ]
         self._reasons["daemon"] = root.ill
         for name, listener in self._listeners.items():
             self._reasons[name] = listener.ill

@@ -32,6 +32,13 @@ MOST_FIELDS, LONGEST_FIELD = 32, 512
 #: How many characters of the message and of the stack are kept; the next where a line is too long with the one before.
 _CUTS = (8192, 4096, 2048, 512, 128)
 
+#: What must not stand in a log, should a text ever contain it: tokens, and what follows these words.
+_SECRETS = re.compile(
+    r"(?i)((?:\b(?:authorization|cookie|set-cookie|micro-token)\b[\"']?\s*[:=]\s*[\"']?)(?:bearer\s+|basic\s+)?"
+    r"|\b(?:bearer|basic)\s+)(?=[^\s\"',;]*\d)[^\s\"',;]{6,}"
+    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]+"
+)
+
 #: What Twisted itself puts into events; C{log_...} besides.
 _TWISTED = ("format", "message", "time", "system", "isError", "failure", "why", "logLevel")
 _SKIPPED = frozenset((*_TWISTED, "trace_id", "span_id"))
@@ -66,14 +73,14 @@ class Record(NamedTuple):
 
 
 def record(event: LogEvent, trace: str = "", span: str = "") -> Record:
-    """Read an event of Twisted's log. One with C{log_named} is shown with its logger's name in text, too.
+    """Read an event of Twisted's log, without what looks like a secret. One with C{log_named} is shown with its logger's name in text, too.
 
     @param trace: the trace it belongs to, and C{span}; else what the event has under C{trace_id} (or C{trace}, if it is an id)
         and C{span_id} counts.
     """
     level = event.get("log_level", LogLevel.info)
     failure = event.get("log_failure")
-    message = formatEvent(event)
+    message = redacted(formatEvent(event))
     trace = trace or str(event.get("trace_id", "")) or exact_id(str(event.get("trace", "")))
     return Record(
         float(event.get("log_time", 0.0)),
@@ -81,7 +88,7 @@ def record(event: LogEvent, trace: str = "", span: str = "") -> Record:
         str(event.get("log_namespace", "")),
         message,
         {name: value for name, value in _fields(event).items() if value not in (message, trace)},
-        "" if failure is None else failure.getTraceback().rstrip(),
+        "" if failure is None else redacted(failure.getTraceback().rstrip()),
         trace,
         span or str(event.get("span_id", "")),
         bool(event.get("log_named")),
@@ -123,6 +130,11 @@ Format = Callable[[Record, Mapping[str, str]], str]
 FORMATS: Mapping[str, Format] = {"text": text, "json": json, "logfmt": logfmt}
 
 
+def redacted(text: str) -> str:
+    """A text without what looks like a secret."""
+    return _SECRETS.sub(lambda match: f"{match[1] or ''}[redacted]", text)
+
+
 def moment(time: float) -> str:
     """Unix seconds as RFC 3339 writes them, in UTC."""
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
@@ -133,7 +145,7 @@ def _fields(event: LogEvent) -> dict[str, Plain]:
     for name, value in event.items():
         if name[:4] != "log_" and name not in _SKIPPED and len(found) < MOST_FIELDS and _KEY(name):
             if not isinstance(value, bool | int | float | None):
-                value = _shortened(_said(value), LONGEST_FIELD)
+                value = redacted(_shortened(_said(value), LONGEST_FIELD))
             elif isinstance(value, int) and abs(value) >= 1 << 63:
                 value = str(value)[:LONGEST_FIELD] if abs(value) < 1 << 1024 else "a huge number"
             found[f"{name}_" if name in _OURS else name] = value

@@ -14,11 +14,11 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel, LogPublisher
 from twisted.python.failure import Failure
 
-from microd.app.logging import goes_to_journal, observer, redacted
+from microd.app.logging import goes_to_journal, observer
 from microd.gateways.tally import Ended, Tally
 from microd.kernel import trace
 from microd.kernel.caller import Account
-from microd.kernel.logformat import FORMATS
+from microd.kernel.logformat import FORMATS, redacted
 from microd.txgrpc import GrpcServer, Method, ServerCall, tail
 from microd.txgrpc.memory import connect
 

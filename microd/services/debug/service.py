@@ -14,7 +14,7 @@ from microd.kernel.endpoint import Endpoint
 from microd.kernel.logformat import Record, record
 from microd.kernel.recent import Recent
 from microd.kernel.vitals import Statistics, Vitals
-from microd.services.debug.rules import teller
+from microd.services.debug.rules import concerned
 from microd.txgrpc.noted import headers_of
 
 _ORDER = {level: place for place, level in enumerate(LogLevel.iterconstants())}
@@ -26,14 +26,22 @@ class Debug(Service):
     @param services: their names.
     @param publisher: tells what is logged.
     @param least: the least important level that is remembered.
+    @param trace: the trace of the call in whose handler we are; empty outside of any.
     @ivar activities: their calls, by name.
     """
 
-    def __init__(self, services: Collection[str], publisher: LogPublisher, least: object) -> None:
+    def __init__(
+        self,
+        services: Collection[str],
+        publisher: LogPublisher,
+        least: object,
+        trace: Callable[[], str] = str,
+    ) -> None:
         self.activities = {name: Activity(headers_of) for name in services}
         self._vitals = Vitals()
         self._publisher = publisher
         self._least = _ORDER[least]
+        self._trace = trace
         self._recent = Recent()
         self._observer: ILogObserver = cast(ILogObserver, self.observe)
 
@@ -54,7 +62,7 @@ class Debug(Service):
     def observe(self, event: LogEvent) -> None:
         """Remember one event, if it matters."""
         if _ORDER[event.get("log_level", LogLevel.info)] >= self._least:
-            self._recent.add(record(event))
+            self._recent.add(record(event, "" if "trace" in event else self._trace()))
 
     def statistics(self, service: str) -> Statistics:
         """What the daemon takes, and how much was asked of a service."""
@@ -65,4 +73,8 @@ class Debug(Service):
         return self._recent.read(count, since, self._of(service))
 
     def _of(self, service: str) -> Callable[[Record], bool]:
-        return lambda kept: teller(kept.logger, self.activities) in ("", service)
+        def wanted(kept: Record) -> bool:
+            about = concerned(kept, self.activities)
+            return not about or service in about
+
+        return wanted

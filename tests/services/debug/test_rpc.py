@@ -116,6 +116,20 @@ def test_log(scene: Scene) -> None:
         scene.messages("store", since=-1)
 
 
+def test_calls(scene: Scene) -> None:
+    """What a door says of a call is for the service that was called, and for the door's."""
+    for service in ("store", "greeter"):
+        scene.say("microd.calls", "{service} failed", service=service, door="proxy")
+    assert scene.messages("store") == ["store failed"]
+    assert scene.messages("proxy") == ["store failed", "greeter failed"]
+
+
+def test_secrets(scene: Scene) -> None:
+    """A token is nothing to remember."""
+    scene.say("microd.app", "got {header}", header="authorization: Bearer s3cret-t0ken")
+    assert "s3cret" not in str(scene.ask("/store.Debug/Log"))
+
+
 def test_record(scene: Scene) -> None:
     """A line has its level, its time, the trace and what was said by name; an exception its stack."""
     scene.say("microd.services.store", "kept {key}", key="k", trace_id="0af7")
