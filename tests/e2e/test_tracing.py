@@ -58,7 +58,7 @@ TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 @pytest.fixture
 def running(platform: Platform) -> Platform:
     """Two services, of which one calls the other, whose logs are JSON."""
-    platform.start(MICRO_LOG_FORMAT="json")
+    platform.start("--log-format", "json", "--access-log", "true")
     for name, text in (("back", BACK), ("front", FRONT)):
         platform.service(name, text)
         platform.ok("run", name)
@@ -117,6 +117,11 @@ def test_one_trace(running: Platform) -> None:
     ]
     assert [span["parent"] for span in chain] == [CALLER, *(span["id"] for span in chain[:-1])]
     assert (sending["span_id"], keeping["span_id"]) == (front["id"], back["id"])
+
+    assert running.daemon is not None
+    daemon = [json.loads(line) for line in running.daemon.output.lines if TRACE in line]
+    doors = {(line["door"], line["endpoint"]) for line in daemon if line.get("trace_id") == TRACE}
+    assert {("api", "Front.Send"), ("network", "Back.Keep"), ("network", "Store.Write")} <= doors
 
 
 def test_debug(running: Platform) -> None:
