@@ -195,7 +195,7 @@ def test_failing(tmp_path: Path, call: str) -> None:
         f"inject={call}:error=EIO:when=2",
     ]
     found = subprocess.run([*fault, *program], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    failure = f"blobs cannot be written to {tmp_path}: Input/output error"
+    failure = "blobs cannot be written: Input/output error"
     refusal = f"503 the store takes no more blobs: {failure}; check the disk, then restart the daemon"
     assert found.stdout.splitlines() == [f"500 {failure}", refusal, refusal, refusal, "old True", failure], (
         found.stderr

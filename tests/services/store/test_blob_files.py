@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import resource
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -307,7 +311,7 @@ def test_index_failed(subject: Subject, blobs: FileBlobs, index: WeakIndex, tmp_
     [
         (lambda path: path.write_bytes(LARGE[:-1] + b"!"), "its digest is another"),
         (lambda path: path.write_bytes(LARGE[:-1]), "its file has 511999 bytes instead of 512000"),
-        (lambda path: path.unlink(), "its bytes are not in"),
+        (lambda path: path.unlink(), "its bytes are not there"),
     ],
 )
 def test_damaged(subject: Subject, tmp_path: Path, spoil: Callable[[Path], object], problem: str) -> None:
@@ -337,6 +341,39 @@ def test_damaged_in_index(subject: Subject, index: WeakIndex) -> None:
     done(index.write(IDS, BODY, Record(row, b"smell")))
     with pytest.raises(Internal, match="the blob k is damaged"):
         subject.open("k")
+
+
+def test_no_handles(subject: Subject, blobs: FileBlobs) -> None:
+    """Where the process may open no more files a writer is told so, and it passes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 200), hard))
+    taken: list[int] = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        with pytest.raises(Unavailable, match="Too many open files; try again later"):
+            subject.put("k", LARGE)
+    finally:
+        for handle in taken:
+            os.close(handle)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert blobs.failure == ""
+    subject.put("k", LARGE)
+
+
+def test_no_larger_files(subject: Subject, blobs: FileBlobs, tmp_path: Path) -> None:
+    """Where a file may be no larger a blob is refused, and that passes too."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    kept = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+    try:
+        with pytest.raises(TooLarge, match="no file of this size"):
+            subject.put("k", LARGE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, kept)
+    assert (blobs.failure, files(tmp_path)) == ("", [])
 
 
 def test_shrinking(subject: Subject, tmp_path: Path) -> None:

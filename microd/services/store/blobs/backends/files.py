@@ -18,7 +18,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from microd.kernel.errors import Internal, MicroError, NotFound, Unavailable
+from microd.kernel.errors import Internal, MicroError, NotFound, TooLarge, Unavailable
 from microd.kernel.health import Figure, counter, gauge
 from microd.services.store.blobs import rules
 from microd.services.store.blobs.backends.chores import Chores, Turns
@@ -27,7 +27,7 @@ from microd.services.store.blobs.backends.folder import BlobFile, Folder
 from microd.services.store.blobs.backends.index import Entry, Index
 from microd.services.store.blobs.backends.memory import BytesReading
 from microd.services.store.blobs.backends.pool import IPool
-from microd.services.store.blobs.backends.reading import FileReading, damaged
+from microd.services.store.blobs.backends.reading import FileReading
 from microd.services.store.blobs.interface import IBlobStore, IDraft, IReading
 from microd.services.store.blobs.model import WHOLE, About, Blob, Limits, Span
 from microd.services.store.errors import OutOfSpace, StoreFailed
@@ -37,7 +37,6 @@ T = TypeVar("T")
 
 #: How often a reader looks again when the blob was replaced between two looks.
 _LOOKS = 5
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class FileBlobs(Service, IBlobStore):
@@ -112,7 +111,7 @@ class FileBlobs(Service, IBlobStore):
             found = await (self._file if entry.in_file else self._body)(namespace, entry, chosen)
             if found is not None:
                 return found
-        raise damaged(key, f"its bytes are not in {self.folder.path}")
+        raise self.damaged(namespace, key, "its bytes are not there", entry.id)
 
     async def write(self, namespace: str, key: str, about: About) -> IDraft:
         rules.check_place(namespace, key, self.limits)
@@ -147,17 +146,21 @@ class FileBlobs(Service, IBlobStore):
         try:
             return await self.run(function, *arguments)
         except OSError as error:
-            if error.errno in _FULL:
-                raise OutOfSpace(
-                    "the disk for blobs is full: nothing was kept; make room and try again"
-                ) from error
-            if not self._failure:
-                self._failure = f"blobs cannot be written to {self.folder.path}: {error.strerror}"
-                self.log.critical(
-                    "no more blobs are taken: {failure}; check the disk, then restart the daemon",
-                    failure=self._failure,
-                )
-            raise Internal(self._failure) from error
+            raise self._not_written(error) from error
+
+    def damaged(self, namespace: str, key: str, why: str, id: str) -> MicroError:
+        """What is kept is not what was written."""
+        self.log.error(
+            "the blob {key} of {namespace} is damaged: {why} ({id} in {folder})",
+            key=key,
+            namespace=namespace,
+            why=why,
+            id=id,
+            folder=str(self.folder.path),
+        )
+        return Internal(
+            f"the blob {key[:200]} is damaged: {why}; write it again, or bring it back from a backup"
+        )
 
     async def put(self, namespace: str, entry: Entry, body: bytes | None, file: BlobFile | None) -> None:
         """Put a blob in its place, and remove what was there."""
@@ -193,6 +196,24 @@ class FileBlobs(Service, IBlobStore):
 
     # -- how
 
+    def _not_written(self, error: OSError) -> MicroError:
+        """The disk said no; where it may have lost something, nothing is written from now on."""
+        match error.errno:
+            case errno.ENOSPC | errno.EDQUOT:
+                return OutOfSpace("the disk for blobs is full: nothing was kept; make room and try again")
+            case errno.EFBIG:
+                return TooLarge("the disk for blobs takes no file of this size: nothing was kept")
+            case errno.EMFILE | errno.ENFILE | errno.ENOMEM:
+                return Unavailable(f"the blob cannot be written now: {error.strerror}; try again later")
+        if not self._failure:
+            self._failure = f"blobs cannot be written: {error.strerror}"
+            self.log.critical(
+                "no more blobs are taken: {failure} ({folder}); check the disk, then restart the daemon",
+                failure=self._failure,
+                folder=str(self.folder.path),
+            )
+        return Internal(self._failure)
+
     def _check_writable(self) -> None:
         if not self.running:
             raise Unavailable("the store of blobs is not running")
@@ -212,7 +233,7 @@ class FileBlobs(Service, IBlobStore):
         if body is None:
             return None
         if hashlib.sha256(body).hexdigest() != entry.blob.digest:
-            raise damaged(entry.blob.key, "its digest is another")
+            raise self.damaged(namespace, entry.blob.key, "its digest is another", entry.id)
         return BytesReading(entry.blob, body, span)
 
     async def _file(self, namespace: str, entry: Entry, span: range) -> IReading | None:

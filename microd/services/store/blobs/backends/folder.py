@@ -65,6 +65,11 @@ class BlobFile:
         self._digest = hashlib.sha256()
 
     @property
+    def name(self) -> str:
+        """The id."""
+        return self._path.name
+
+    @property
     def digest(self) -> str:
         """SHA-256 of all that was appended, or of all that was read in its order."""
         return self._digest.hexdigest()

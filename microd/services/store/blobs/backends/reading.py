@@ -33,9 +33,9 @@ class FileReading(IReading):
         try:
             size = await self._store.run(self._file.open)
         except OSError as error:
-            raise unreadable(self.blob.key, error) from error
+            raise self._unreadable(error) from error
         if size is not None and size != self.blob.size:
-            raise damaged(self.blob.key, f"its file has {size} bytes instead of {self.blob.size}")
+            raise self._damaged(f"its file has {size} bytes instead of {self.blob.size}")
         return size is not None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -46,11 +46,11 @@ class FileReading(IReading):
             try:
                 piece = await self._store.run(file.read, start, length, whole)
             except OSError as error:
-                raise unreadable(self.blob.key, error) from error
+                raise self._unreadable(error) from error
             if len(piece) != length:
-                raise damaged(self.blob.key, f"its file ends at byte {start + len(piece)}")
+                raise self._damaged(f"its file ends at byte {start + len(piece)}")
             if whole and start + length == span.stop and file.digest != self.blob.digest:
-                raise damaged(self.blob.key, "its digest is another")
+                raise self._damaged("its digest is another")
             self._store.given += length
             yield piece
 
@@ -60,12 +60,8 @@ class FileReading(IReading):
             self._store.reading.leave(self._namespace)
             self._store.close(self._file)
 
+    def _damaged(self, why: str) -> MicroError:
+        return self._store.damaged(self._namespace, self.blob.key, why, self._file.name)
 
-def damaged(key: str, why: str) -> MicroError:
-    """What is kept is not what was written."""
-    return Internal(f"the blob {key[:200]} is damaged: {why}; write it again, or bring it back from a backup")
-
-
-def unreadable(key: str, error: OSError) -> MicroError:
-    """The disk says no."""
-    return Internal(f"the blob {key[:200]} cannot be read: {error.strerror}")
+    def _unreadable(self, error: OSError) -> MicroError:
+        return Internal(f"the blob {self.blob.key[:200]} cannot be read: {error.strerror}")
