@@ -97,7 +97,8 @@ class Ledger:
                 at -= 1
         if at != number:
             raise NotFound(
-                f"version {number} of the config of {namespace} is no longer kept: the oldest is {document.oldest}"
+                f"version {number} of the config of {namespace} is no longer kept: the oldest is {document.oldest} "
+                f"(config.history is {self._limits.history})"
             )
         return root
 
