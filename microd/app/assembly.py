@@ -340,6 +340,8 @@ class _Assembly:
             self._broker.figures,
             self._registry.figures,
             self._config.figures,
+            self._dialer.figures,
+            self._runtime.figures,
         ]
         self._reasons["daemon"] = root.ill
         for name, listener in self._listeners.items():

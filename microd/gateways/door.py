@@ -112,13 +112,16 @@ class DoorProtocol(ServerProtocol):
     def _refused(self, head: RequestHead, refusal: RpcError, defect: Failure | None) -> None:
         """Count a call that goes nowhere; there may be no such service, so its name is for the log only."""
         tally = self._door.tally
-        took = tally.count(tally.nobody, refusal.code, self.arrived)
+        path = head.path[1:].partition("/")
+        service = path[0].rpartition(".")[0]
+        took = tally.count(tally.known(service), refusal.code, self.arrived)
         ours = is_ours(refusal.code, refusal.message)
         if not ours and not tally.every:
             return
         known = trace.read(head.metadata)
         name = status_name(refusal.code)
-        ended = Ended(known.id if known else "", "", head.path, None, "", name, took, refusal.message)
+        id = known.id if known else ""
+        ended = Ended(id, service, path[2], None, "", name, took, refusal.message)
         tally.say(ended, LogLevel.warn if ours else LogLevel.info, defect)
 
     def _relayed(self, head: RequestHead) -> Stream:

@@ -25,6 +25,8 @@ LONGEST_ERROR = 500
 
 _log = Logger("microd.calls")
 _SAID = "{door}: {service} {endpoint} for {account} in {namespace}: {code} after {duration} s"
+#: A call that was not let in, or never came so far.
+_SAID_AT_THE_DOOR = "{door}: {service} {endpoint}: {code} after {duration} s"
 
 
 class Row:
@@ -91,6 +93,10 @@ class Tally:
             row = self._rows.setdefault(name, Row(name))
         return row
 
+    def known(self, service: str) -> Row:
+        """The counts of a service by any name: C{nobody}, unless one of that name has been here."""
+        return self._rows.get(service, self.nobody)
+
     def count(self, row: Row, code: int, began: float) -> float:
         """A call is over; how long it took."""
         codes = row.codes
@@ -117,12 +123,13 @@ class Tally:
         }
         if ended.error:
             said["error"] = ended.error[:LONGEST_ERROR]
+        form = _SAID if ended.namespace else _SAID_AT_THE_DOOR
+        if ended.error:
+            form += ": {error}"
         if failure is not None:
-            _log.failure(f"{_SAID}: {{error}}", failure, LogLevel.error, **said)
-        elif ended.error:
-            _log.emit(level or LogLevel.info, f"{_SAID}: {{error}}", **said)
+            _log.failure(form, failure, LogLevel.error, **said)
         else:
-            _log.emit(level or LogLevel.info, _SAID, **said)
+            _log.emit(level or LogLevel.info, form, **said)
 
     def figures(self) -> Iterator[Figure]:
         """All counts."""

@@ -103,7 +103,15 @@ def test_strangers(town: Any) -> None:
         town.call(f"/nobody{number}.Nobody/Hello")
     town.call("/store.Store/Nothing")
     town.call("/store.Nothing/Read")
-    assert counted(town) == {("", "NOT_FOUND"): 5, ("", "UNIMPLEMENTED"): 2}
+    assert counted(town) == {("", "NOT_FOUND"): 5, ("store", "UNIMPLEMENTED"): 2}
+
+
+def test_lost_service(town: Any) -> None:
+    """What is asked of a service that was there is counted as its own, wherever it is refused."""
+    town.call("/greeter.Greeter/Hello", b"x")
+    town.services.clear()
+    town.call("/greeter.Greeter/Hello", b"x")
+    assert counted(town) == {("greeter", "OK"): 1, ("greeter", "NOT_FOUND"): 1}
 
 
 def test_many_services() -> None:
@@ -265,7 +273,7 @@ def test_every(town: Any, core: Core) -> None:
     said = [(event["service"], event["code"], event["account"]) for event in lines(events)]
     assert said == [("store", "OK", "micro/ada")] * 3 + [
         ("greeter", "OK", "micro/ada"),
-        ("", "NOT_FOUND", "nobody"),
+        ("nobody", "NOT_FOUND", "nobody"),
     ]
     assert all(event["log_level"] is LogLevel.info for event in lines(events))
     assert all(trace.exact_id(event["trace"]) for event in lines(events)[:4])

@@ -126,7 +126,9 @@ class Gateway:
         if not 200 <= code <= 599:
             # A service may call its errors what it likes; here they are answered with 500.
             code = 500
-        took = tally.count(row or tally.nobody, code, request.began)
+        if row is None:
+            row = tally.nobody if request.target is None else tally.known(request.target.service)
+        took = tally.count(row, code, request.began)
         if request.core is not None:
             _note(request.core, request, code, text, took)
         if code < 500 and not tally.every:
@@ -135,15 +137,11 @@ class Gateway:
         if ours or tally.every:
             trace = request.trace.decode()
             level = LogLevel.warn if ours else LogLevel.info
-            if row is None:
-                path = request.url.partition(b"?")[0].decode("latin-1")
-                ended = Ended(trace, "", path, None, "", str(code), took, text)
-            else:
-                target = request.target
-                account, namespace = request.account, request.namespace
-                ended = Ended(
-                    trace, target.service, target.endpoint, account, namespace, str(code), took, text
-                )
+            target = request.target
+            path = request.url.partition(b"?")[0].decode("latin-1")
+            service, endpoint = ("", path) if target is None else (target.service, target.endpoint)
+            account, namespace = request.account, request.namespace
+            ended = Ended(trace, service, endpoint, account, namespace, str(code), took, text)
             tally.say(ended, level, defect)
 
     def _route(self, request: Request) -> None:
@@ -177,6 +175,7 @@ class Gateway:
             self._call(request, self._paths.resolve(path), query)
 
     def _call(self, request: Request, target: Target, query: bytes) -> None:
+        request.target = target
         head = request.head
         notes: Notes = head.notes
         if notes is None:
@@ -193,7 +192,7 @@ class Gateway:
         if not nodes:
             raise NotFound("service not found")
         request.row = self.tally.row(target.service)
-        request.account, request.namespace, request.target = account, namespace, target
+        request.account, request.namespace = account, namespace
         known = self._endpoint(namespace, target)
         shape, streaming = (None, False) if known is None else known
         body = _body(request, query, notes.kind, shape)
@@ -214,6 +213,7 @@ class Gateway:
         core: dict[str, tuple[Endpoint, Described]],
         query: bytes,
     ) -> None:
+        request.row = self.tally.row(target.service)
         found = core.get(target.endpoint)
         if found is None:
             raise NotFound(f"{target.service} has no endpoint {target.endpoint}")
@@ -222,8 +222,7 @@ class Gateway:
         caller = self._gate.admit(
             notes.headers, connection.peer, target.service, target.endpoint, connection.on_lost, core=True
         )
-        request.row = self.tally.row(target.service)
-        request.account, request.namespace, request.target = caller.account, caller.namespace, target
+        request.account, request.namespace = caller.account, caller.namespace
         request.core = endpoint
         body = _body(request, query, notes.kind, entry.request)
         asking = AskCore(

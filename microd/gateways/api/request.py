@@ -92,7 +92,7 @@ class Request:
     @ivar ids: the L{IDS} that came; None where none did.
     @ivar tail: the trace as it goes on, once C{trace} was asked for; C{b""} where it does not fit, and C{more} headers say it.
     @ivar began: when it was taken up, in the clock's seconds.
-    @ivar account: who asks, once that is known; so are C{namespace}, C{target} and C{row}, where it is counted.
+    @ivar target: the endpoint it is for, once that is known; then C{row}, where it is counted, C{account} and C{namespace}.
     @ivar core: the platform's own endpoint that answers it; None for any other, or none.
     @ivar gone: called once if the client goes away before the answer is complete.
     """
@@ -123,11 +123,8 @@ class Request:
         ),
     )
 
-    account: Account | None
     began: float
-    namespace: str
     tail: bytes
-    target: Target
 
     def __init__(self, connection: Answering) -> None:
         self.connection = connection
@@ -142,7 +139,10 @@ class Request:
         self.refusal: MicroError | None = None
         self.gone: Callable[[], None] | None = None
         self.ids: list[Header] | None = None
+        self.target: Target | None = None
         self.row: Row | None = None
+        self.account: Account | None = None
+        self.namespace = ""
         self.core: Endpoint | None = None
         self._trace = b""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
@@ -10,6 +10,7 @@ from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import LoopingCall
 
+from microd.kernel.health import Figure, gauge
 from microd.txgrpc import Backoff, Channel, Limits
 
 #: Added to the load of an address which cannot be reached at the moment.
@@ -80,6 +81,15 @@ class Dialer(Service):
             return 0
         channel = line.channel
         return channel.in_flight + DOWN if channel.down else channel.in_flight
+
+    def figures(self) -> Iterator[Figure]:
+        """How the connections are (L{microd.kernel.health.Figures})."""
+        channels = [line.channel for line in self._lines.values()]
+        yield gauge("microd_node_channels", "Addresses of nodes that were called lately.", len(channels))
+        down = sum([channel.down for channel in channels])
+        yield gauge("microd_node_channels_down", "Those which cannot be reached at the moment.", down)
+        flying = sum([channel.in_flight for channel in channels])
+        yield gauge("microd_node_calls_in_flight", "Calls under way to nodes.", flying)
 
     def _dial(self, address: str) -> _Line:
         if len(self._lines) >= MOST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from microd.kernel.errors import BadRequest, Conflict, NotFound, Unavailable
+from microd.kernel.health import Figure, gauge
 from microd.services.runtime import rules
 from microd.services.runtime.backends.local.deployment import Deployment
 from microd.services.runtime.backends.local.instance import Machine
@@ -22,7 +24,7 @@ from microd.services.runtime.backends.local.program import find_program
 from microd.services.runtime.backends.local.recipe import read_recipe
 from microd.services.runtime.backends.local.venvs import Venvs, own_interpreter
 from microd.services.runtime.interface import Credentials, InThread, Launcher, Records, Registrations, Revoke
-from microd.services.runtime.model import Key, Limits, Line, Record, Spec, View
+from microd.services.runtime.model import Key, Limits, Line, Record, Spec, Status, View
 from microd.services.runtime.presence import Presence, Seen
 from microd.services.runtime.sources import Sources
 from microd.services.runtime.waiting import Latch, unbroken
@@ -146,6 +148,13 @@ class Runtime(Service):
         """
         await self._up()
         await unbroken(self._delete(key, self._known(key)))
+
+    def figures(self) -> Iterator[Figure]:
+        """How the instances are (L{microd.kernel.health.Figures})."""
+        counts = Counter(state.status for each in self._deployments.values() for state in each.states())
+        instances = [({"status": status.name.lower()}, float(counts[status])) for status in Status]
+        yield Figure("microd_runtime_instances", "Instances of services, by status.", "gauge", instances)
+        yield gauge("microd_runtime_services", "Services that are to run.", len(self._deployments))
 
     async def read(self, namespace: str, name: str = "", version: str = "", type: str = "") -> Sequence[View]:
         """The services of a namespace, by name and version; the other arguments, if given, select exactly."""

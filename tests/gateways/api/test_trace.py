@@ -257,6 +257,6 @@ def test_every(house: Any, greeter: Greeter) -> None:
         client.ask("GET", "/nobody?token=s3cret", headers=headers)
     assert [(event["endpoint"], event["code"]) for event in lines(events)] == [
         ("Greeter.Hello", "200"),
-        ("/nobody", "404"),
+        ("Nobody.Call", "404"),
     ]
     assert "s3cret" not in repr(lines(events))

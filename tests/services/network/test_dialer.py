@@ -180,3 +180,12 @@ def test_stop(place: Place) -> None:
 def test_endpoints(address: str, kind: type[object]) -> None:
     """An address may hold an IPv4 or IPv6 address, or a name."""
     assert isinstance(tcp_endpoint(reactor)(address), kind)
+
+
+def test_figures(place: Place) -> None:
+    """Operators see how many nodes were called, how many of them are lost, and what is under way."""
+    place.call("a:1")
+    place.call("b:1")
+    place.dialer.channel("b:1").unary_unary("/s.S/Wait")(b"").addErrback(lambda _: None)
+    place.drop("a:1")
+    assert [figure.samples[0][1] for figure in place.dialer.figures()] == [2, 1, 1]

@@ -475,3 +475,12 @@ def test_flood_of_lines(tmp_path: Path) -> None:
     house.create()
     house.last.says(b"\n" * (BURST // LINE + 1))
     assert house.last.paused
+
+
+def test_figures(house: House) -> None:
+    """Operators see how many instances are in which state."""
+    house.create()
+    house.register()
+    instances, services = house.runtime.figures()
+    assert {labels["status"]: value for labels, value in instances.samples if value} == {"running": 1}
+    assert services.samples[0][1] == 1

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from microd.kernel.errors import PreconditionFailed, Unavailable
+from microd.kernel.health import Spread
 from microd.services.store.backends import sqlite as subject
 from microd.services.store.backends.sqlite import SqliteStore
 from microd.services.store.backends.sqlite_file import UnusableFile
@@ -418,3 +419,14 @@ def test_no_database(tmp_path: Path) -> None:
     with pytest.raises(UnusableFile, match=f"{path} cannot be used: file is not a database"):
         store.startService()
     assert path.read_bytes() == b"something else entirely\n" * 500
+
+
+def test_commit_times(bench: Bench) -> None:
+    """Operators see what commits take."""
+    _slow_commit(bench)
+    (spread,) = [
+        value for figure in bench.store.figures() for _, value in figure.samples if isinstance(value, Spread)
+    ]
+    assert (sum(spread.counts), round(spread.total, 6)) == (1, 0.01)
+    bench.clock.advance(1)
+    assert sum(spread.counts) == 2

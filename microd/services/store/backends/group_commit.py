@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from microd.kernel.errors import Internal, MicroError, Unavailable
+from microd.kernel.health import Spread
 from microd.services.store.backends.sqlite_rows import Statement
 from microd.services.store.backends.sqlite_writes import Condition, Write
 from microd.services.store.backends.worker import IWorker
@@ -69,6 +70,7 @@ class GroupCommit:
         self._waiting: list[_Write] = []
         self._bytes = 0
         self.commits = self.writes = 0
+        self.spread = Spread()
         self._busy = False
         self._refusal: Callable[[], MicroError] | None = None
         self._drained: Deferred[None] | None = None
@@ -159,6 +161,7 @@ class GroupCommit:
         if isinstance(outcomes, Failure):
             outcomes = [Internal(f"the store could not write: {outcomes.getErrorMessage()}")] * len(batch)
         self.commits += 1
+        self.spread.add(self._took)
         self.writes += len(batch)
         self._tell(batch)
         self._go_on(len(batch))

@@ -140,6 +140,12 @@ class SqliteStore(Service, IStore):
         commits = self._commits
         yield counter("microd_store_commits_total", "Commits to disk.", commits.commits, file=file)
         yield counter("microd_store_writes_total", "Writes in all commits.", commits.writes, file=file)
+        yield Figure(
+            "microd_store_commit_duration_seconds",
+            "What a commit took, with the wait for the disk.",
+            "histogram",
+            [({"file": file}, commits.spread)],
+        )
         yield gauge(
             "microd_store_waiting_bytes", "Values that are not on disk yet.", commits.waiting, file=file
         )
