@@ -51,6 +51,8 @@ def is_bad(error: BaseException) -> bool:
 def named(error: BaseException) -> str:
     """The error in words, with SQLite's own name for it."""
     name = getattr(error, "sqlite_errorname", "")
+    if is_full(error):
+        return f"the disk is full ({name})"
     return f"{error} ({name})" if name else str(error)
 
 

@@ -31,7 +31,7 @@ TIGHT = 256 << 20
 #: How long, in milliseconds, a write waits for another program which has the file.
 BUSY_MS = 5000
 
-_FRAME = 4096 + 24
+_PAGE, _FRAME = 4096, 4096 + 24
 #: What a write may add to the log besides its value: leaves that split, and the pages above them.
 _AROUND = 3 * _FRAME
 
@@ -88,7 +88,7 @@ class Log:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._folder = path.parent
         self._connection = connection
-        self._last = self._free = 0
+        self._last = self._free = self._spare = 0
         self._most = LOG_BYTES
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
@@ -123,12 +123,18 @@ class Log:
         """Whether there was little room when somebody looked."""
         return self._free < TIGHT
 
+    def look_closely(self) -> None:
+        """See how many pages of the file are to be used again; only in the writer's thread."""
+        (pages,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        self._spare = pages * _PAGE
+
     def has_room(self, count: int, size: int) -> bool:
         """Whether C{count} writes of C{size} bytes together have room: once in the log, once in the file.
 
-        So has what the log holds now, and the next deletion.
+        So must what the log holds now, and the next deletion.
         """
-        return self._free >= self.size + 2 * (size + size // 64 + count * _AROUND) + RESERVE
+        need = size + size // 64 + count * _AROUND
+        return self._free >= need + max(0, self.size + need - self._spare) + RESERVE
 
     def empty(self) -> None:
         """Move what it holds into the file. A long scan may keep some of it; then there is a next time."""

@@ -66,12 +66,15 @@ class Writer:
             raise refused(self.failure)
         self._log.look()
         if self._log.is_tight and not self._has_room(writes):
+            self.log_is_large = self._log.size > 0
             raise OutOfSpace(FULL)
         try:
             refusals = self._transaction(writes, now)
         except sqlite3.Error as error:
             raise self._meaning(error) from error
-        self.log_is_large = self._log.is_large
+        # Before somebody is refused, what the log holds is moved to free pages of the file.
+        log = self._log
+        self.log_is_large = log.is_large or (log.is_tight and log.size > 0 and self.is_full)
         return refusals
 
     @property
@@ -123,6 +126,7 @@ class Writer:
         return refusals
 
     def _has_room(self, writes: Sequence[Write]) -> bool:
+        self._log.look_closely()
         puts = [write for write in writes if any(sql is rows.PUT for sql, _ in write.statements)]
         count = sum(len(write.statements) for write in puts)
         return not puts or self._log.has_room(count, sum(write.size for write in puts))
