@@ -50,6 +50,7 @@ def good(namespace: str, unique: str) -> Mapping[str, Shown]:
         },
         "/auth.Auth/Token": {"id": unique, "secret": "s", "token_expiry": 60, "options": options},
         "/auth.Auth/Inspect": {"token": "a.b.c", "options": options},
+        "/auth.Auth/Logout": {"refresh_token": "a.b"},
         "/auth.Accounts/List": {"options": options},
         "/auth.Accounts/Delete": {"id": unique, "options": options},
         "/auth.Accounts/ChangeSecret": {

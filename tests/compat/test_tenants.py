@@ -21,6 +21,7 @@ STRANGERS = ("alpha-admin", "alpha-service", "alpha-user", "guest")
 WITHOUT = {
     "/auth.Auth/Token": "a secret or a token of that namespace is what it asks for: test_login",
     "/auth.Auth/Inspect": "who shows a token knows all that it says",
+    "/auth.Auth/Logout": "who has a token may end what it is good for",
     "/store.Store/Databases": "admins of the platform only: test_platform_only",
     "/broker.Broker/Publish": "topics belong to the caller's namespace: test_topics",
     "/broker.Broker/Subscribe": "topics belong to the caller's namespace: test_topics",
