@@ -94,6 +94,8 @@ class IClient(Protocol):
         namespace: Any,
     ) -> T: ...
 
+    async def ask(self, path: str, request: object, reply: type[T]) -> T: ...
+
     def answers(
         self,
         service: str,
@@ -186,12 +188,12 @@ class Blobs:
         return _blob_from(reply.info)
 
     async def _delete(self, request: wire.BlobDeleteRequest) -> None:
-        await self._client.answer("", DELETE, request, wire.BlobDeleteResponse, None, None, CORE)
+        await self._client.ask(DELETE, request, wire.BlobDeleteResponse)
 
     async def _list(self, prefix: str, after: str) -> AsyncGenerator[Blob, None]:
         while True:
             request = self._questions.list(prefix, after, PAGE)
-            page = await self._client.answer("", LIST, request, wire.BlobListResponse, None, None, CORE)
+            page = await self._client.ask(LIST, request, wire.BlobListResponse)
             for info in page.blobs:
                 yield _blob_from(info)
             after = page.next

@@ -124,12 +124,18 @@ class BlockingClient:
         @param reply: the type of the reply, likewise.
         @raise MicroError: what the service answered, or how the call broke off.
         """
-        made = headers(namespace or self._namespace, self._shown(), None, pairs(metadata))
-        if isinstance(request, Iterator):
-            wanted = outgoing(service, endpoint, None, reply)
-            send = self._open().stream_unary(wanted.path, wanted.dump)
-            return self._answered(wanted, lambda: send(request, **_options(wanted, made, timeout)))
-        return self._unary(outgoing(service, endpoint, type(request), reply), request, made, timeout)
+        shown = self._shown()
+        made = headers(namespace or self._namespace, shown, None, pairs(metadata))
+        try:
+            if isinstance(request, Iterator):
+                wanted = outgoing(service, endpoint, None, reply)
+                send = self._open().stream_unary(wanted.path, wanted.dump)
+                return self._answered(wanted, lambda: send(request, **_options(wanted, made, timeout)))
+            return self._unary(outgoing(service, endpoint, type(request), reply), request, made, timeout)
+        except Unauthorized:
+            if not service:
+                self._forget(shown)
+            raise
 
     def stream(
         self,
@@ -143,7 +149,8 @@ class BlockingClient:
         namespace: str | None = None,
     ) -> Iterator[T]:
         """Call an endpoint that streams, and iterate over its replies."""
-        made = headers(namespace or self._namespace, self._shown(), None, pairs(metadata))
+        shown = self._shown()
+        made = headers(namespace or self._namespace, shown, None, pairs(metadata))
         channel = self._open()
         try:
             if isinstance(request, Iterator):
@@ -159,7 +166,10 @@ class BlockingClient:
             for data in replies:
                 yield wanted.parse(data)
         except RpcError as problem:
-            raise micro_error(problem) from None
+            found = micro_error(problem)
+            if not service and isinstance(found, Unauthorized):
+                self._forget(shown)
+            raise found from None
 
     def ask(
         self,

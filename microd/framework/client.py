@@ -207,8 +207,15 @@ class Client:
             try:
                 data = await call(self.bridge.our_stream(aiter(request)), **options)
             except RpcError as problem:
-                raise micro_error(problem) from None
+                raise self._told(problem, service, token) from None
             return wanted.parse(data)
+
+    def _told(self, problem: RpcError, service: str, token: str) -> MicroError:
+        """What a call came to. Where the platform itself does not know us any more, log in again next time."""
+        found = micro_error(problem)
+        if not service and isinstance(found, Unauthorized):
+            self.tokens.forget(token)
+        return found
 
     async def _unary(
         self,
@@ -260,7 +267,7 @@ class Client:
                 async for data in call:
                     yield wanted.parse(data)
             except RpcError as problem:
-                raise micro_error(problem) from None
+                raise self._told(problem, service, token) from None
             finally:
                 call.cancel()
 

@@ -16,11 +16,22 @@ import pytest_twisted
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 
-from microd.framework import BadRequest, Blob, NotFound, PreconditionFailed, Service, TooLarge
+from microd.framework import (
+    BadRequest,
+    Blob,
+    BlockingClient,
+    MicroError,
+    NotFound,
+    PreconditionFailed,
+    Service,
+    TooLarge,
+    Unauthorized,
+)
 from microd.framework import blobs as framework_blobs
 from microd.framework.blobs import Blobs, BlockingBlobs, Content
 from microd.framework.bridge import NoBridge
 from microd.framework.handoff import Handoff
+from microd.framework.identity import Token
 from microd.framework.threadclient import ThreadClient
 from microd.framework.workers import Threads
 from microd.services.store.blobs.backends.memory import MemoryBlobs
@@ -28,6 +39,7 @@ from microd.services.store.blobs.model import Limits
 from microd.testing.daemon import FakeDaemon
 from microd.testing.outcome import StillWaitingError, done
 from microd.testing.services import ServiceTester
+from microd.txgrpc.status import RpcError, StatusCode
 from microd.wire import store_pb2
 
 reactor: Any = _reactor
@@ -219,6 +231,48 @@ def test_refused(blobs: Blobs, blocking: BlockingBlobs, tester: ServiceTester) -
         assert given < 20
 
 
+def test_logged_out(blobs: Blobs, tester: ServiceTester) -> None:
+    """Where the platform does not know us any more, a call fails, and the next one logs in again."""
+    for ask in (
+        lambda: run(blobs.write("k", b"v")),
+        lambda: run(blobs.whole("k")),
+        lambda: every(blobs.list()),
+        lambda: run(blobs.delete("k")),
+    ):
+        run(blobs.write("k", b"v"))
+        tester.daemon.revoke()
+        with pytest.raises(Unauthorized):
+            ask()
+        ask()
+
+
+def test_logged_out_script() -> None:
+    """So it is with the client that blocks."""
+    refused = MicroError("Unauthorized", "auth", 401)
+
+    class Refusing:
+        """A server which knows nobody."""
+
+        def __getattr__(self, kind: str) -> Any:
+            def call(*_: Any, **__: Any) -> Any:
+                raise RpcError(StatusCode.UNAUTHENTICATED, refused.to_json(), answered=True)
+
+            return lambda *_: call
+
+    with BlockingClient(environ={"MICRO_PROXY": "127.0.0.1:1"}, credentials=("a", "s")) as client:
+        client._given = Refusing()
+        for ask in (
+            lambda: client.blobs.write("k", b"v"),
+            lambda: client.blobs.whole("k"),
+            lambda: client.blobs.delete("k"),
+        ):
+            client._token = Token("a", "r", float("inf"))
+            with pytest.raises(Unauthorized):
+                ask()
+            assert client._token is None
+        client._given = None
+
+
 def test_handoff() -> None:
     """A value is handed over only when the last one was taken; when nobody takes any more, the giver is told."""
     handoff = Handoff(NoBridge())
@@ -291,6 +345,7 @@ from twisted.internet import reactor
 from microd.framework.bridge import AsyncioBridge
 from microd.framework.client import Client
 from microd.framework.identity import Credentials
+from microd.framework.identity import Token
 from microd.framework.threadclient import ThreadClient
 from microd.framework.workers import Threads
 from microd.testing.daemon import FakeDaemon
