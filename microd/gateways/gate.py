@@ -113,7 +113,8 @@ class Gate:
         return account, namespace
 
     def _remember(self, call: tuple[object, ...], admission: _Admission) -> None:
-        if sum(len(part) for part in call if isinstance(part, str)) <= self.longest and admission[2]():
+        size = sum([len(part) for part in call if type(part) is str])
+        if size <= self.longest and admission[2]():
             if len(self._admissions) >= self.most:
                 self._admissions.clear()
             self._admissions[call] = admission

@@ -16,8 +16,7 @@ import base64
 import math
 from binascii import a2b_base64
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import orjson
 from cryptography.exceptions import InvalidSignature
@@ -35,8 +34,7 @@ _PADDING, _HASH = PKCS1v15(), SHA256()
 LONGEST = 16384
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(NamedTuple):
     """What a token says.
 
     @ivar generation: how often the account had been revoked before.
@@ -79,12 +77,12 @@ class Mint:
         """What a token says; None unless we signed it and it has not ended."""
         if len(token) > LONGEST:
             return None
-        header, _, rest = token.partition(".")
-        payload, _, signature = rest.partition(".")
+        signed, _, signature = token.rpartition(".")
+        header, _, payload = signed.partition(".")
         try:
             if header != _HEADER and not _is_rs256(orjson.loads(_read(header))):
                 return None
-            self._public.verify(_read(signature), f"{header}.{payload}".encode(), _PADDING, _HASH)
+            self._public.verify(_read(signature), signed.encode(), _PADDING, _HASH)
             said = orjson.loads(_read(payload))
         except (ValueError, InvalidSignature):
             return None
@@ -137,9 +135,13 @@ def _claims(said: Any) -> Claims | None:
 
 
 class Remembered:
-    """Tokens which were read before, so that each signature is checked once. The least recently used make room."""
+    """Tokens which were read before, so that each signature is checked once. The least recently used make room.
+
+    @ivar hits: how often one was known, and C{misses}: how often not.
+    """
 
     def __init__(self, most: int = 10_000) -> None:
+        self.hits = self.misses = 0
         self._most = most
         self._known: OrderedDict[str, tuple[Account, float]] = OrderedDict()
 
@@ -149,11 +151,12 @@ class Remembered:
     def get(self, token: str, now: float) -> Account | None:
         """Whose it is; None for a token that is not known, or has ended."""
         found = self._known.get(token)
-        if found is None:
+        if found is None or found[1] <= now:
+            self.misses += 1
+            if found is not None:
+                del self._known[token]
             return None
-        if found[1] <= now:
-            del self._known[token]
-            return None
+        self.hits += 1
         self._known.move_to_end(token)
         return found[0]
 
