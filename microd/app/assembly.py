@@ -337,6 +337,7 @@ class _Assembly:
         """Have the ops door ask whoever has something to tell."""
         self._figures += [
             self._pulse.figures,
+            self._auth.figures,
             self._broker.figures,
             self._registry.figures,
             self._config.figures,

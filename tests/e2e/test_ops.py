@@ -54,6 +54,78 @@ def test_ops(platform: Platform) -> None:
     assert daemon.wait() == 0
 
 
+GREETER = """
+from dataclasses import dataclass
+from microd.framework import Service
+from twisted.logger import Logger
+
+@dataclass
+class Request:
+    name: str
+
+@dataclass
+class Reply:
+    msg: str
+
+service = Service("SERVICE")
+log = Logger()
+
+@service.endpoint
+async def hello(request: Request) -> Reply:
+    log.info("hello {who}", who=request.name)
+    if request.name == "nobody":
+        raise ValueError("who?")
+    BODY
+
+service.run()
+"""
+
+
+def test_one_id(platform: Platform) -> None:
+    """One id, which the client is told, finds a request in the logs of the daemon and of all services that it went through."""
+    daemon = platform.start("--log-format", "json", "--access-log", "true")
+    bodies = {
+        "front": 'return await service.client.call("back", "Back.Hello", request, Reply)',
+        "back": 'return Reply(f"hello {request.name}")',
+    }
+    services = {}
+    for name, body in bodies.items():
+        folder = platform.service(name, GREETER.replace("SERVICE", name).replace("BODY", body))
+        services[name] = platform.spawn("python", str(folder / "main.py"), MICRO_LOG_FORMAT="json")
+    for service in services.values():
+        service.output.wait_for("registered")
+
+    def ask(name: str) -> tuple[int, str]:
+        host, _, port = platform.door("api").rpartition(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        body = json.dumps({"name": name})
+        connection.request("POST", "/front/hello", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return answer.status, answer.headers["X-Request-Id"]
+
+    status, id = ask("Ada")
+    assert status == 200
+    for service in services.values():
+        (line,) = [json.loads(service.output.wait_for("hello Ada"))]
+        assert (line["trace_id"], line["level"]) == (id, "info")
+    seen = [json.loads(daemon.output.wait_for(id)) for _ in range(2)]
+    # The service's own call came in at the door for services.
+    assert [(line["door"], line["service"], line["code"]) for line in seen] == [
+        ("network", "back", "OK"),
+        ("api", "front", "200"),
+    ]
+
+    status, id = ask("nobody")
+    assert status == 500
+    (line,) = [json.loads(services["front"].output.wait_for("who?"))]
+    assert line["trace_id"] == id
+    assert "ValueError" in line["stack"]
+    (line,) = [json.loads(daemon.output.wait_for(id))]
+    assert (line["level"], line["service"], line["code"], line["trace_id"]) == ("warn", "front", "500", id)
+
+
 def test_beyond_loopback(platform: Platform) -> None:
     """Beyond loopback the daemon does not start without a token for its operators."""
     daemon = platform.launch("--ops-address", ":0")

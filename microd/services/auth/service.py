@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from microd.kernel.caller import DEFAULT_NAMESPACE, Account
 from microd.kernel.errors import BadRequest
+from microd.kernel.health import Figure, Sample, gauge
 from microd.kernel.lifecycle import OrderedService
 from microd.services.auth import rules
 from microd.services.auth.accounts import Accounts
@@ -78,6 +79,15 @@ class Auth(OrderedService):
         await self._first.see_to(self)
 
     # -- tokens
+
+    def figures(self) -> Iterator[Figure]:
+        """How often tokens were known, and signatures had to be checked (L{microd.kernel.health.Figures})."""
+        known = self._remembered
+        asked: list[Sample] = [({"outcome": "hit"}, known.hits), ({"outcome": "miss"}, known.misses)]
+        yield Figure(
+            "microd_auth_token_cache_total", "Tokens looked up among those read before.", "counter", asked
+        )
+        yield gauge("microd_auth_token_cache_size", "Tokens that are remembered.", len(known))
 
     def inspect_cached(self, token: str) -> Account | None:
         """Whose access token it is; None unless it is good. Waits for nothing."""

@@ -553,3 +553,13 @@ def test_bad_tokens_do_not_last(scene: Any) -> None:
     assert scene.auth.inspect_cached("a.b.c") is None
     assert not scene.auth.lasting("a.b.c")()
     assert scene.auth.lasting(None)()
+
+
+def test_figures(scene: Any) -> None:
+    """Operators see how often tokens were known, and how often a signature had to be checked."""
+    token = scene.token(id="admin", secret="first-secret").access
+    for shown in (token, token, token, "nonsense"):
+        scene.auth.inspect_cached(shown)
+    lookups, size = scene.auth.figures()
+    assert {labels["outcome"]: value for labels, value in lookups.samples} == {"hit": 2, "miss": 2}
+    assert size.samples[0][1] == 1
