@@ -45,6 +45,7 @@ class House(Protocol):
     buffered: int
     draining: bool
     ask: Callable[[Request], None]
+    refused: Callable[[Request], None]
 
     def opened(self, connection: HttpConnection) -> None:
         """A connection has come."""
@@ -239,6 +240,7 @@ class HttpConnection(TwistedProtocol):
                 request = self._current = queue.popleft()
                 if request.refusal is not None:
                     request.answer(error_reply(request, request.refusal, self._house.dated))
+                    self._house.refused(request)
                 else:
                     self._house.ask(request)
         finally:

@@ -94,6 +94,7 @@ class Gateway:
         self._described: dict[tuple[str, str], tuple[Sequence[Described], dict[str, _Known]]] = {}
         self.server = HttpServer(self._ask, clock, self._limits)
         self.server.dated.cors = cors
+        self.server.refused = self._refused
         self._dated = self.server.dated
 
     async def drain(self, timeout: float = 20.0) -> None:
@@ -119,6 +120,13 @@ class Gateway:
             defect = Internal(f"{type(error).__name__}: {error}")
             request.answer(error_reply(request, defect, self._dated))
             self._ended(request, defect.code, defect.detail, Failure(error))
+
+    def _refused(self, request: Request) -> None:
+        """A request could not be read."""
+        error = request.refusal
+        if error is not None:
+            request.began = self._seconds()
+            self._ended(request, error.code, error.detail)
 
     def _ended(self, request: Request, code: int, text: str = "", defect: Failure | None = None) -> None:
         """A request has its answer: count it, and log it if it is worth that."""

@@ -26,6 +26,7 @@ class HttpServer(ServerFactory):
     """Makes connections, and looks after their time.
 
     @ivar ask: what is called with each request, in its turn; it calls C{request.answer} now or later.
+    @ivar refused: what is called with each that was answered with its C{refusal} rather.
     @ivar now: the time, to the second.
     @ivar buffered: bytes of bodies held at present.
     """
@@ -35,6 +36,7 @@ class HttpServer(ServerFactory):
 
     def __init__(self, ask: Callable[[Request], None], clock: IReactorTime, limits: Limits) -> None:
         self.ask = ask
+        self.refused: Callable[[Request], None] = _nobody_minds
         self.limits = limits
         self.now = clock.seconds()
         self.buffered = 0
@@ -109,3 +111,7 @@ class HttpServer(ServerFactory):
         self._looking = self._clock.callLater(1.0, self._look)
         for connection in [each for each in self._connections if each.deadline <= now]:
             connection.overdue()
+
+
+def _nobody_minds(request: Request) -> None:
+    """A request that cannot be read is nobody's loss."""

@@ -193,6 +193,13 @@ def test_counts(house: Any, greeter: Greeter) -> None:
     }
 
 
+def test_unreadable_counts(house: Any) -> None:
+    """What is no request is counted, too."""
+    client = house.client()
+    client.send(b"nonsense\r\n\r\n")
+    assert counted(house) == {("", "400"): 1}
+
+
 def test_gone(house: Any, greeter: Greeter) -> None:
     """A request whose client goes away is counted once, and its call is cancelled."""
     greeter.waiting = Deferred()
