@@ -33,7 +33,7 @@ def good(namespace: str, unique: str) -> Mapping[str, Shown]:
         "metadata": {"a": "b"},
         "endpoints": [{"name": "A.B", "request": value, "response": value, "metadata": {"a": "b"}}],
         "nodes": [node],
-        "options": {"ttl": 60, "domain": namespace},
+        "options": {"ttl": 3600, "domain": namespace},
     }
     program = {"name": unique, "version": "latest", "metadata": {"a": "b"}}
     domain = {"domain": namespace}
@@ -75,7 +75,7 @@ def good(namespace: str, unique: str) -> Mapping[str, Shown]:
             "record": {
                 "key": unique,
                 "value": b"v",
-                "expiry": 60,
+                "expiry": 86400,
                 "metadata": {"a": {"type": "int", "value": "1"}},
             },
             "options": place,
