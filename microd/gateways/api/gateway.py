@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from http import HTTPStatus
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import LogLevel
@@ -31,6 +32,9 @@ from microd.txgrpc.timeouts import parse_grpc, parse_nanoseconds
 
 #: The shape of an endpoint's request, and whether it streams.
 _Known = tuple[Value | None, bool]
+
+#: Statuses that are counted apart from each other.
+_KNOWN = frozenset((*HTTPStatus, 499))
 
 _METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE"))
 
@@ -136,7 +140,8 @@ class Gateway:
             code = 500
         if row is None:
             row = tally.nobody if request.target is None else tally.known(request.target.service)
-        took = tally.count(row, code, request.began)
+        # Services choose their codes, and each one counted is kept: those that nobody knows count as the class they are of.
+        took = tally.count(row, code if code in _KNOWN else code // 100 * 100, request.began)
         if request.core is not None:
             _note(request.core, request, code, text, took)
         if code < 500 and not tally.every:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from microd.gateways.api.request import TEXT
 from microd.txgrpc.metadata import Metadata
 
 #: What belongs to this connection, to HTTP or to gRPC, and so goes no further (spec 2.4, 4.5).
@@ -25,7 +26,6 @@ _STAY = frozenset(
     )
 )
 _NAME = re.compile(r"[0-9a-z_.\-]+")
-_TEXT = re.compile(r"[\x20-\x7e]*")
 _TOKEN = "micro-token"
 
 Raw = Sequence[tuple[bytes, bytes]]
@@ -66,13 +66,13 @@ class Headers(dict[str, str]):
             and not name.startswith("grpc-")
             and not name.endswith("-bin")
             and _NAME.fullmatch(name)
-            and _TEXT.fullmatch(value)
+            and TEXT.fullmatch(value)
         ]
         pairs.append(("micro-namespace", namespace))
         pairs.append(("method", method))
-        if _TEXT.fullmatch(url):
+        if TEXT.fullmatch(url):
             pairs.append(("url", url))
-        if _TEXT.fullmatch(host := self.get("host", "")) and "x-forwarded-host" not in self:
+        if TEXT.fullmatch(host := self.get("host", "")) and "x-forwarded-host" not in self:
             pairs.append(("x-forwarded-host", host))
         if "x-forwarded-for" not in self:
             pairs.append(("x-forwarded-for", peer.rpartition(":")[0] or peer))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from microd.kernel.endpoint import Endpoint
 
 Header = tuple[bytes, bytes]
+
+#: What the value of metadata may be.
+TEXT = re.compile(r"[\x20-\x7e]*")
 
 #: Headers about a trace: each request has its own, so they are kept apart from those that are the same each time.
 IDS = {name.encode(): name for name in NAMES}
@@ -160,7 +164,9 @@ class Request:
         return known
 
     def _named(self) -> bytes:
-        said = [(IDS[name], value.decode("latin-1").strip()) for name, value in self.ids or ()]
+        # What cannot travel on as metadata is no id either.
+        texts = [(IDS[name], value.decode("latin-1").strip()) for name, value in self.ids or ()]
+        said = [(name, text) for name, text in texts if TEXT.fullmatch(text)]
         ids = ids_of(said, self.head.trace or trace.begin())
         self.tail = ids.tail
         self.more = (*ids.more, *((((trace.TRACESTATE, ids.state),)) if ids.state else ()))

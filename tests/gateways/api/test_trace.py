@@ -120,6 +120,7 @@ def test_taken_over(house: Any, greeter: Greeter, sent: dict[str, str], id: str,
         {"X-Request-Id": "12345"},
         {"traceparent": "00-" + "0" * 32 + f"-{SPAN}-01", "tracestate": "a=1"},
         {"traceparent": PARENT.upper()},
+        {"Micro-Trace-Id": "caf\u00e9", "Tracestate": "caf\u00e9=1"},
     ],
 )
 def test_not_taken_over(house: Any, greeter: Greeter, sent: dict[str, str]) -> None:
@@ -183,12 +184,15 @@ def test_counts(house: Any, greeter: Greeter) -> None:
     client.ask("POST", HELLO, b"{}")
     greeter.error = RpcError(StatusCode.UNKNOWN, MicroError("odd", "greeter", 12345).to_json())
     client.ask("POST", HELLO, b"{}")
+    greeter.error = RpcError(StatusCode.UNKNOWN, MicroError("odd", "greeter", 477).to_json())
+    assert client.ask("POST", HELLO, b"{}").status == 477
     for number in range(3):
         client.ask("POST", f"/nobody{number}")
     assert counted(house) == {
         ("greeter", "200"): 1,
         ("greeter", "418"): 1,
         ("greeter", "500"): 1,
+        ("greeter", "400"): 1,
         ("", "404"): 3,
     }
 
