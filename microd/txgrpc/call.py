@@ -62,6 +62,7 @@ class ServerCall(Stream):
         "_inbox",
         "_initial",
         "_lingers",
+        "_metadata",
         "_method",
         "_protocol",
         "_reader",
@@ -103,6 +104,7 @@ class ServerCall(Stream):
         self._method = method
         self.outbox = self.last_block = self.partial = self._armed = self._request = self._running = None
         self.notes: Any = None
+        self._metadata: Metadata | None = None
         self._inbox = self._reader = self._writer = self._children = self.compress = None
         self.headed = self.was_compressed = self._begun = self._done = self._headers_sent = self._lingers = (
             False
@@ -120,8 +122,12 @@ class ServerCall(Stream):
     @property
     def metadata(self) -> Metadata:
         """What the client sent beside its messages."""
-        metadata = self.head.metadata
-        return metadata.with_more(tail.pairs_of(self.tail)) if self.tail else metadata
+        if not self.tail:
+            return self.head.metadata
+        made = self._metadata
+        if made is None:
+            made = self._metadata = self.head.metadata.with_more(tail.pairs_of(self.tail))
+        return made
 
     @property
     def authority(self) -> str:

@@ -52,16 +52,21 @@ class Metadata:
     def get(self, name: str, default: T) -> Any | T: ...
     def get(self, name: str, default: Any = None) -> Any:
         """The first value of C{name}."""
-        first = self._first
-        if first is None:
-            first = self._first = dict(reversed(self._pairs))
-        return first.get(name, default)
+        return (self._first or self._firsts()).get(name, default)
 
     def with_more(self, pairs: tuple[tuple[str, Value], ...]) -> Metadata:
         """The same with more behind it; their names are in lower case."""
         made = Metadata()
         made._pairs = self._pairs + pairs
+        # Many calls have the same behind which something else stands, and most of them are asked for the same.
+        made._first = {**dict(reversed(pairs)), **self._firsts()}
         return made
+
+    def _firsts(self) -> dict[str, Value]:
+        first = self._first
+        if first is None:
+            first = self._first = dict(reversed(self._pairs))
+        return first
 
     def get_all(self, name: str) -> list[Value]:
         """All values of C{name}, in their order."""

@@ -94,3 +94,11 @@ def test_what_cannot_be_sent(metadata: dict[str, Any]) -> None:
 def test_surrounding_spaces_go() -> None:
     """HTTP/2 allows no spaces around a value, so none are sent."""
     assert to_fields({"a": "  x "}) == [(b"a", b"x")]
+
+
+def test_with_more() -> None:
+    """What stands behind comes after what was there, and hides none of it."""
+    made = Metadata([("a", "1"), ("b", "2")]).with_more((("b", "3"), ("c", "4"), ("c", "5")))
+    assert list(made) == [("a", "1"), ("b", "2"), ("b", "3"), ("c", "4"), ("c", "5")]
+    assert [made.get(name) for name in "abcd"] == ["1", "2", "4", None]
+    assert made == Metadata(list(made))
