@@ -23,20 +23,22 @@ class Options(_message.Message):
     def __init__(self, secret: _Optional[bool] = ...) -> None: ...
 
 class SetRequest(_message.Message):
-    __slots__ = ("namespace", "path", "value", "options", "if_version", "replace")
+    __slots__ = ("namespace", "path", "value", "options", "if_version", "replace", "plain")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     IF_VERSION_FIELD_NUMBER: _ClassVar[int]
     REPLACE_FIELD_NUMBER: _ClassVar[int]
+    PLAIN_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     path: str
     value: Value
     options: Options
     if_version: int
     replace: bool
-    def __init__(self, namespace: _Optional[str] = ..., path: _Optional[str] = ..., value: _Optional[_Union[Value, _Mapping]] = ..., options: _Optional[_Union[Options, _Mapping]] = ..., if_version: _Optional[int] = ..., replace: _Optional[bool] = ...) -> None: ...
+    plain: bool
+    def __init__(self, namespace: _Optional[str] = ..., path: _Optional[str] = ..., value: _Optional[_Union[Value, _Mapping]] = ..., options: _Optional[_Union[Options, _Mapping]] = ..., if_version: _Optional[int] = ..., replace: _Optional[bool] = ..., plain: _Optional[bool] = ...) -> None: ...
 
 class SetResponse(_message.Message):
     __slots__ = ("version",)

@@ -68,6 +68,15 @@ def test_missing_words(user: User, daemon: Daemon, words: tuple[str, ...]) -> No
     assert daemon.calls == []
 
 
+def test_plain(user: User, daemon: Daemon) -> None:
+    """That a secret's place is to hold no secret is said in so many words, and not along with the opposite."""
+    assert not _sent(daemon, "a", "x", user=user).plain
+    assert _sent(daemon, "a", "x", "--plain", user=user).plain
+    got = user.micro("config", "set", "a", "x", "--secret", "--plain")
+    assert (got.code, got.err) == (1, "--secret and --plain exclude each other. Choose one of them.\n")
+    assert len(daemon.asked(SET)) == 2
+
+
 def test_mistyped_flag(user: User, daemon: Daemon) -> None:
     """A mistyped flag is no value."""
     got = user.micro("config", "set", "a", "x", "--secrte")

@@ -121,6 +121,24 @@ def test_secret(tree: Tree) -> None:
     assert tree.get(secret=True) == {"user": "me", "password": "hunter2"}
 
 
+def test_secret_stays(tree: Tree) -> None:
+    """A secret that is set anew stays one, unless the writer says otherwise or deletes it first."""
+    tree.set("", {"user": "me"})
+    tree.set("password", "hunter2", secret=True)
+    tree.set("password", "hunter3")
+    assert tree.get() == {"user": "me", "password": "[secret]"}
+    tree.set("", {"user": "you", "password": "hunter4"})
+    assert tree.get() == {"user": "you", "password": "[secret]"}
+    assert tree.get(secret=True) == {"user": "you", "password": "hunter4"}
+    made = {"value": {"data": '"open"'}, "plain": True}
+    tree.call(SET, tree.request("password", **made), by="alpha-admin")
+    assert tree.get("password") == "open"
+    tree.set("password", "hunter5", secret=True)
+    tree.delete("password")
+    tree.set("password", "open")
+    assert tree.get("password") == "open"
+
+
 def test_legacy_read(tree: Tree) -> None:
     """Read is Get of an earlier day."""
     tree.set("", {"a": 1})

@@ -47,21 +47,31 @@ def config() -> None:
 @click.argument("key", default="")
 @click.argument("words", nargs=-1)
 @click.option("--secret", "-s", is_flag=True, help="Keep it encrypted, and show it to those only who ask.")
+@click.option("--plain", is_flag=True, help="Keep it unencrypted, even in the place of a secret.")
 @click.option("--replace", is_flag=True, help="Let an object take the place of what is there, too.")
 @_IF_VERSION
 @pass_session
 def set_value(
-    session: Session, key: str, words: tuple[str, ...], secret: bool, replace: bool, if_version: int
+    session: Session,
+    key: str,
+    words: tuple[str, ...],
+    secret: bool,
+    plain: bool,
+    replace: bool,
+    if_version: int,
 ) -> None:
     """Set a value: micro config set KEY VALUE.
 
     VALUE is JSON, or else a string; words are joined with spaces, and - stands for standard input. An object is merged
-    into what is there; anything else takes its place.
+    into what is there; anything else takes its place. What takes the place of a secret is encrypted too, unless you add
+    --plain.
     """
     from microd.wire.config_pb2 import Options, SetRequest, SetResponse, Value
 
     if not key or not words:
         raise CommandFailed("missing path or value", remedy="Write `micro config set KEY VALUE`.")
+    if secret and plain:
+        raise CommandFailed("--secret and --plain exclude each other", remedy="Choose one of them.")
     text = sys.stdin.read().rstrip("\n") if words == ("-",) else " ".join(words)
     request = SetRequest(
         namespace=session.namespace,
@@ -69,6 +79,7 @@ def set_value(
         value=Value(data=text if _is_json(text) else json.dumps(text, ensure_ascii=False), format="json"),
         options=Options(secret=secret),
         replace=replace,
+        plain=plain,
         if_version=if_version,
     )
     reply = session.remote.unary("/config.Config/Set", request, SetResponse)

@@ -64,12 +64,14 @@ class ConfigWire:
         namespace = _namespace(request.namespace, caller)
         if not request.HasField("value"):
             raise BadRequest("invalid change")
+        if request.options.secret and request.plain:
+            raise BadRequest("options.secret and plain exclude each other")
         version = await self._config.set(
             namespace,
             request.path,
             request.value.data,
             _account(caller),
-            secret=request.options.secret,
+            secret=request.options.secret or (False if request.plain else None),
             replace=request.replace,
             if_version=_version(request.if_version),
         )

@@ -104,6 +104,22 @@ def at(node: Node | None, path: Path) -> Node | None:
     return node
 
 
+def secretive(node: Node | None) -> bool:
+    """Whether something is secret in what is at a place."""
+    if node is None or isinstance(node, Leaf):
+        return node is not None and node.secret
+    return any(secretive(inner) for inner in node.values())
+
+
+def under_secret(node: Node | None, path: Path) -> bool:
+    """Whether there is a secret on the way to a path, so that what is put there takes its place."""
+    for key in path:
+        if node is None or isinstance(node, Leaf):
+            return secretive(node)
+        node = node.get(key)
+    return False
+
+
 def merged(there: Node | None, value: Node) -> Node | None:
     """C{value} set where C{there} is. An empty object changes nothing, but that it takes the place of a leaf."""
     if isinstance(value, Leaf):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from microd.kernel.errors import Internal
-from microd.services.config import jsontext
+from microd.services.config import jsontext, rules
 from microd.services.config.keyring import Keyring, id_of
 from microd.services.config.model import MASK, Leaf, Node, Path, Shown, Tree
 
@@ -55,17 +55,26 @@ class Secrecy:
         write("}" if node else "{}")
         return masked
 
-    def sealed(self, namespace: str, path: Path, value: Node, there: Node | None, secret: bool) -> Node:
-        """What is to be kept of a value; a leaf which is there already stays the same one."""
+    def sealed(
+        self, namespace: str, path: Path, value: Node, there: Node | None, secret: bool | None
+    ) -> Node:
+        """What is to be kept of a value; a leaf which is there already stays the same one.
+
+        @param there: what is at the path.
+        @param secret: whether to seal the leaves; None: those which take the place of a secret.
+        """
+        kept = there if isinstance(there, Leaf) and there.secret else None
         if not isinstance(value, Leaf):
             inner = {} if there is None or isinstance(there, Leaf) else there
+            seal = True if secret is None and kept is not None else secret
             return {
-                key: self.sealed(namespace, (*path, key), each, inner.get(key), secret)
+                key: self.sealed(namespace, (*path, key), each, inner.get(key), seal)
                 for key, each in value.items()
             }
-        kept = there if isinstance(there, Leaf) and there.secret else None
-        if not secret:
-            return kept if kept is not None and value.text == _MASKED else value
+        if kept is not None and not secret and value.text == _MASKED:
+            return kept
+        if secret is False or (secret is None and not rules.secretive(there)):
+            return value
         if kept is not None and self._holds(namespace, path, kept, value.text):
             return kept
         return Leaf(self._ring.seal(namespace, path, value.text), secret=True)

@@ -139,17 +139,18 @@ class Config(OrderedService):
         data: str,
         who: Account,
         *,
-        secret: bool = False,
+        secret: bool | None = None,
         replace: bool = False,
         if_version: int = 0,
     ) -> int:
         """Put a value: an object is merged into what is there, anything else takes the place of it.
 
-        A secret which is set to its own mask, not as a secret, stays as it is: who writes back what they read, unable to
-        see secrets, does not overwrite them.
+        What takes the place of a secret is secret, whatever its shape, unless C{secret} is False. A secret which is set to
+        its own mask, not as a secret, stays as it is: who writes back what they read, unable to see secrets, does not
+        overwrite them.
 
         @param data: JSON.
-        @param secret: encrypt it; of an object, all its values.
+        @param secret: encrypt it, or do not; of an object, all its values. None: encrypt what takes the place of a secret.
         @param replace: let an object take the place of what is there, too.
         @return: the version that the document has now.
         """
@@ -158,10 +159,12 @@ class Config(OrderedService):
 
         async def decide(document: Document) -> Draft:
             there = rules.at(document.root, keys)
-            sealed = self._secrecy.sealed(namespace, keys, value, there, secret)
+            inherited = secret is None and rules.under_secret(document.root, keys)
+            seal = True if inherited else secret
+            sealed = self._secrecy.sealed(namespace, keys, value, there, seal)
             made = sealed if replace else rules.merged(there, sealed)
             root = document.root if made is there else rules.placed(document.root, keys, made)
-            used = (self._secrecy.current,) if secret else ()
+            used = (self._secrecy.current,) if rules.secretive(sealed) else ()
             return Draft(root, who.id, who.issuer, "set", keys, keys=used)
 
         return await self._ledger.change(namespace, if_version, decide)

@@ -12,7 +12,8 @@ import pytest
 from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import provider
 
-from microd.kernel.errors import Internal
+from microd.kernel.errors import BadRequest, Internal
+from microd.services.config.backends.store import StoredDocuments
 from microd.services.config.keyring import UnusableKeys, key_id, load_or_make
 from microd.services.store.model import Query, Record
 from microd.testing.outcome import done
@@ -82,11 +83,75 @@ def test_same_secret(scene: Any) -> None:
     assert root["a"].text != root["b"].text
 
 
+def test_stays_secret(scene: Any) -> None:
+    """What takes the place of a secret with no word of secrecy is secret too: in the history, and on the disk."""
+    scene.set("a", "s3cret-one", secret=True)
+    scene.set("a", "s3cret-two")
+    assert (scene.get("a"), scene.get("a", secret=True)) == ("[secret]", "s3cret-two")
+    (made,) = scene.history().versions[0].differences
+    assert (made.before.data, made.after.data) == ('"[secret]"', '"[secret]"')
+    assert b"s3cret" not in kept(scene)
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_stays_secret_in_objects(scene: Any, replace: bool) -> None:
+    """Of an object which is put over one with secrets, those values are secret whose places hold secrets."""
+    scene.set("db", {"host": "h", "login": {"user": "u"}})
+    scene.set("db.login.password", "s3cret-one", secret=True)
+    scene.set(
+        "", {"db": {"host": "g", "login": {"user": "v", "password": "s3cret-two"}}, "x": 1}, replace=replace
+    )
+    assert scene.get() == {"db": {"host": "g", "login": {"user": "v", "password": "[secret]"}}, "x": 1}
+    assert scene.get("db.login.password", secret=True) == "s3cret-two"
+    assert b"s3cret" not in kept(scene)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "shown"),
+    [
+        ("db.password", {"old": "s3cret", "new": 2}, {"password": {"old": "[secret]", "new": "[secret]"}}),
+        ("db.password.deep.er", "s3cret", {"password": {"deep": {"er": "[secret]"}}}),
+        ("db", "u:s3cret", "[secret]"),
+    ],
+)
+def test_stays_secret_in_another_shape(scene: Any, path: str, value: Any, shown: Any) -> None:
+    """What takes a secret's place is secret whatever its shape: an object, a key under it, a leaf over both."""
+    scene.set("db.password", "s3cret", secret=True)
+    scene.set(path, value)
+    assert scene.get("db") == shown
+    assert scene.get(path, secret=True) == value
+    assert b"s3cret" not in kept(scene)
+
+
+def test_stays_secret_of_same(scene: Any) -> None:
+    """To set a secret to what it is makes no version, said to be secret or not."""
+    assert scene.set("a", "x", secret=True) == scene.set("a", "x") == 1
+
+
 def test_declassified(scene: Any) -> None:
-    """A value which is set with no word of secrecy is a secret no longer."""
-    scene.set("a", "x", secret=True)
-    scene.set("a", "y")
-    assert scene.get("a") == "y"
+    """A value is a secret no longer if that is said, or if the secret was deleted before."""
+    scene.set("a", {"x": "1", "y": "2"}, secret=True)
+    scene.set("a", {"x": "3"}, plain=True)
+    scene.delete("a.y")
+    scene.set("a.y", "4")
+    assert scene.get("a") == {"x": "3", "y": "4"}
+
+
+def test_secret_and_plain(scene: Any) -> None:
+    """A value is not both."""
+    with pytest.raises(BadRequest, match=r"options.secret and plain exclude each other"):
+        scene.set("a", "x", secret=True, plain=True)
+
+
+def test_stays_secret_under_new_key(scene: Any) -> None:
+    """The key which sealed because a secret was there is one that is needed from then on."""
+    scene.keys = [OLD]
+    scene.start()
+    scene.set("a", "one", secret=True)
+    scene.keys = [NEW, OLD]
+    scene.start()
+    scene.set("a", "two")
+    assert key_id(NEW) in done(StoredDocuments(scene.store).keys())
 
 
 def test_mask_written_back(scene: Any) -> None:
