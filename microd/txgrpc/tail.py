@@ -27,15 +27,14 @@ _PARENT, _TRACE, _SPAN = (
     b"\x00\x0emicro-trace-id\x24",
     b"\x00\x0dmicro-span-id\x24",
 )
+_VERSION = _PARENT + b"00-"
 _PARENT_END, _TRACE_AT, _SPAN_AT, _SPAN_VALUE = 14, 69, 122, 138
 _TRACE_VALUE = _SPAN_AT - 36
 
 #: Makes all hex digits the same, so that one comparison looks at every value.
 _DIGITS = bytes(48 if byte in b"0123456789abcdef" else byte for byte in range(256))
 _UUID = b"00000000-0000-0000-0000-000000000000"
-_SHAPE = (_PARENT + b"00-" + b"0" * 32 + b"-0000000000000000-00" + _TRACE + _UUID + _SPAN + _UUID).translate(
-    _DIGITS
-)
+_SHAPE = (_VERSION + b"0" * 32 + b"-0000000000000000-00" + _TRACE + _UUID + _SPAN + _UUID).translate(_DIGITS)
 #: What an invalid trace or span of nothing but zeros has, and few others.
 _ZEROS = b"0" * 16
 
@@ -55,9 +54,6 @@ def of(block: bytes) -> bytes:
     ):
         return tail
     return b""
-
-
-_VERSION = _PARENT + b"00-"
 
 
 def split(block: bytes) -> tuple[bytes, bytes]:
