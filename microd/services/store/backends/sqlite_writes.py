@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -164,7 +165,7 @@ def _do(connection: sqlite3.Connection, writes: Sequence[Write], now: float) -> 
     for number, write in enumerate(writes):
         if write.conditions:
             if waiting:
-                connection.executemany(sql, waiting)
+                _run(connection, sql, waiting)
                 waiting = []
             refusals[number] = unmet = _unmet(connection, write.conditions, now)
             if unmet is not None:
@@ -172,12 +173,24 @@ def _do(connection: sqlite3.Connection, writes: Sequence[Write], now: float) -> 
         for each, parameters in write.statements:
             if each is not sql:
                 if waiting:
-                    connection.executemany(sql, waiting)
+                    _run(connection, sql, waiting)
                 sql, waiting = each, []
             waiting.append(parameters)
     if waiting:
-        connection.executemany(sql, waiting)
+        _run(connection, sql, waiting)
     return refusals
+
+
+def _run(connection: sqlite3.Connection, sql: str, parameters: Sequence[tuple[Any, ...]]) -> None:
+    if sql is not rows.PUT:
+        connection.executemany(sql, parameters)
+        return
+    done, left = 0, len(parameters)
+    for count, several in rows.PUTS.items():
+        while left >= count:
+            connection.execute(several, tuple(chain.from_iterable(parameters[done : done + count])))
+            done += count
+            left -= count
 
 
 def _unmet(
