@@ -126,6 +126,19 @@ def test_one_id(platform: Platform) -> None:
     assert (line["level"], line["service"], line["code"], line["trace_id"]) == ("warn", "front", "500", id)
 
 
+def test_systemd(platform: Platform) -> None:
+    """systemd hears that the daemon is ready, and from then on, as often as it wants to, that it is alive."""
+    path = platform.home / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(path))
+        channel.settimeout(10)
+        platform.start(NOTIFY_SOCKET=str(path), WATCHDOG_USEC="200000")
+        heard = [channel.recv(100)]
+        while heard[-1] != b"READY=1":
+            heard.append(channel.recv(100))
+        assert [channel.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+
+
 def test_beyond_loopback(platform: Platform) -> None:
     """Beyond loopback the daemon does not start without a token for its operators."""
     daemon = platform.launch("--ops-address", ":0")
