@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import stat
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -324,9 +325,9 @@ def test_backlog(tmp_path: Path) -> None:
 def test_versions_survive(tmp_path: Path) -> None:
     """After a crash no version is given again, not even where the clock was set back, nor those of lost writes."""
     last = 0
-    for number, time in enumerate((5000.0, 4000.0, 6000.0)):
+    for number, now in enumerate((5000.0, 4000.0, 6000.0)):
         path = tmp_path / str(number) / "store.db"
-        bench = Bench(path, time=time)
+        bench = Bench(path, time=now)
         for _ in range(3):
             version = bench.do(bench.store.write("micro", "t", Record("k", b"v")))
             assert version > last
@@ -388,6 +389,55 @@ def test_sweep(bench: Bench) -> None:
     rows = bench.scanning.execute("SELECT key FROM record").fetchall()
     assert rows == [("later",), ("stays",)]
     assert bench.commits == 3
+
+
+MANY = """
+WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 1000000)
+INSERT INTO record SELECT 'micro', 't', printf('k%07d', n), 1, 500.0, 0, NULL, x'76' FROM number
+"""
+
+
+def test_a_million_expired(bench: Bench) -> None:
+    """However many records expired at once, each commit clears a few of them, and who writes meanwhile waits for one such."""
+    bench.writing.execute(MANY)
+    bench.writer.held = True
+    bench.clock.advance(subject.SWEEP_EVERY)
+    commits: list[float] = []
+    for number in range(100):
+        writing = bench.put(f"other{number}")
+        for _ in range(2):
+            bench.clock.advance(0)
+            begun = time.perf_counter()
+            bench.writer.release()
+            commits.append(time.perf_counter() - begun)
+        done(writing)
+    assert max(commits) < 0.5
+    (left,) = bench.scanning.execute("SELECT count(*) FROM record WHERE key < 'l'").fetchone()
+    assert 1_000_000 - 200 * subject.SWEEP_AT_ONCE <= left < 1_000_000 - 40 * subject.SWEEP_AT_ONCE
+
+
+def test_sweep_of_large_values(bench: Bench) -> None:
+    """Of large values fewer are cleared away at once."""
+    for number in range(12):
+        bench.do(bench.store.write("micro", "t", Record(f"k{number}", b"v" * (1 << 20), 1005)))
+    bench.commits = 0
+    bench.clock.advance(subject.SWEEP_EVERY)
+    bench.clock.pump([0.0] * 20)
+    assert bench.scanning.execute("SELECT count(*) FROM record").fetchone() == (0,)
+    assert bench.commits == 3
+
+
+def test_sweep_spares_what_was_written_again(bench: Bench) -> None:
+    """A record that is written anew between the look and the sweep stays."""
+    bench.do(bench.store.write("micro", "t", Record("k", b"old", 1005)))
+    bench.clock.advance(6)
+    found = bench.store._expired(bench.clock.seconds())
+    assert len(found) == 1
+    bench.do(bench.store.write("micro", "t", Record("k", b"new", 5000)))
+    clearing = bench.store._commits.submit(found, 0)
+    bench.clock.advance(0)
+    done(clearing)
+    assert bench.do(bench.store.read_one("micro", "t", "k")).value == b"new"
 
 
 def test_cancelled(bench: Bench) -> None:
