@@ -262,7 +262,8 @@ class Child(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         ended: Any = reason.value
-        self.status = 0 if reason.check(ProcessDone) else ended.exitCode
+        killed = None if ended.signal is None else -ended.signal
+        self.status = 0 if reason.check(ProcessDone) else ended.exitCode if killed is None else killed
         for _, told in self._waiting:
             told.errback(AssertionError(self.text))
         self.ended.callback(None)
@@ -280,7 +281,7 @@ class Child(ProcessProtocol):
             await told.addTimeout(30, reactor)
 
     async def ends(self) -> int | None:
-        """Wait for the end, and give the status."""
+        """Wait for the end, and give the status; of a signal, less than nothing."""
         await self.ended.addTimeout(30, reactor)
         return self.status
 
