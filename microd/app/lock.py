@@ -8,6 +8,8 @@ from pathlib import Path
 
 from twisted.application.service import Service
 
+from microd.kernel.private import make_private
+
 
 class FolderTaken(Exception):
     """Another daemon works on this data folder."""
@@ -50,7 +52,7 @@ class FolderLock(Service):
 
     def _open(self) -> int:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self._folder)
             return os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as problem:
             reason = "it is not a folder" if isinstance(problem, FileExistsError) else problem.strerror

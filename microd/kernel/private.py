@@ -1,4 +1,4 @@
-"""Files which nobody else may read."""
+"""Files and folders which nobody else may read."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ import os
 from pathlib import Path
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder if need be, and what is missing above it, each mode 0700; one that is there stays as it is."""
+    # mkdir gives its mode to the last folder only, and leaves those above to the umask.
+    if not folder.parent.exists():
+        make_private(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def write_private(path: Path, content: bytes) -> None:
     """Put C{content} at C{path}, mode 0600: all of it or nothing, whatever happens meanwhile."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 from microd.kernel.errors import BadRequest, NotFound, TooLarge, Unavailable
+from microd.kernel.private import make_private
 from microd.services.runtime import rules
 from microd.services.runtime.archive import unpack
 from microd.services.runtime.interface import InThread
@@ -49,7 +50,7 @@ class Sources:
         return f"{SCHEME}{key}"
 
     async def _take(self, home: Path, token: str, chunks: AsyncIterator[bytes]) -> None:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(home)
         archive, draft, final = home / f"{token}.tar", home / f"{token}.part", home / token
         try:
             await self._receive(archive, chunks)
@@ -83,7 +84,7 @@ class Sources:
     def blank(self, key: Key) -> str:
         """A new empty folder, for a command which needs no source."""
         home = self._home(key) / secrets.token_hex(8)
-        home.mkdir(mode=0o700, parents=True)
+        make_private(home)
         return str(home.relative_to(self._folder))
 
     def path(self, folder: str) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
+from microd.kernel.private import make_private
 from microd.services.store.backends import sqlite_errors as errors
 from microd.services.store.backends import sqlite_rows as rows
 from microd.services.store.backends import sqlite_wal
@@ -39,7 +40,7 @@ def open_file(path: Path, check_for: float = 0.0) -> tuple[sqlite3.Connection, b
         cannot do write-ahead logging. What is there is left as it is.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         if not path.exists():
             _make(path)
         return _opened(path, check_for)

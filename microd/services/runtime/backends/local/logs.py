@@ -14,6 +14,7 @@ from pathlib import Path
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from microd.kernel.private import make_private
 from microd.services.runtime.backends.local.follower import Follower
 from microd.services.runtime.interface import LogSink
 from microd.services.runtime.model import Key, Limits, Line
@@ -136,7 +137,7 @@ class Log(LogSink):
 
     def _open(self) -> int:
         if self._file is None:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._folder)
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
             self._file = os.open(self._path, flags, 0o600)
             length = os.fstat(self._file).st_size

@@ -12,9 +12,12 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count, islice
 from pathlib import Path
 from threading import Lock
+
+from microd.kernel.private import make_private
 
 _ID = re.compile(r"[0-9a-f]{28}")
 #: How many names are looked at in one go.
@@ -30,8 +33,11 @@ class Folder:
         self._numbers = count()
 
     def make(self) -> None:
-        """Make it, for us only."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make it, for us only; one that others could look into is closed to them."""
+        make_private(self.path)
+        # Whoever else owns it decides; the files in it are ours alone anyway.
+        with suppress(PermissionError):
+            self.path.chmod(0o700)
 
     def new_id(self) -> str:
         """An id which was never used."""
