@@ -60,4 +60,5 @@ class Caller(NamedTuple):
 
 
 #: The platform calling itself.
-PLATFORM = Caller(account=Account(id="microd", type="service", issuer=DEFAULT_NAMESPACE, scopes=("service",)))
+PLATFORM_ACCOUNT = Account(id="microd", type="service", issuer=DEFAULT_NAMESPACE, scopes=("service",))
+PLATFORM = Caller(account=PLATFORM_ACCOUNT)

@@ -22,12 +22,14 @@ def embedded_auth(
     private_key: str = "",
     public_key: str = "",
     admin_secret: str = "",
+    reset_admin: bool = False,
     cost: Cost = Cost(),  # noqa: B008 - frozen
 ) -> Auth:
     """Auth which keeps its key pair and the first admin's secret in C{data}, and the rest in C{vault}.
 
     @param private_key: PEM, or base64 of PEM; empty: one is made.
     @param admin_secret: the first admin's; empty: one is made.
+    @param reset_admin: give the account C{admin} that secret, or another one which is made, on this start.
     """
     threads = HashingThreads(cast(IReactorFromThreads, reactor))
     auth = Auth(
@@ -35,7 +37,7 @@ def embedded_auth(
         vault,
         ScryptHasher(threads.run, cost),
         lambda: load_or_make(data, private_key, public_key),
-        FirstAdmin(data / "admin-secret", admin_secret),
+        FirstAdmin(data / "admin-secret", admin_secret, reset=reset_admin),
     )
     threads.setServiceParent(auth)
     return auth

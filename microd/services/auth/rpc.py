@@ -40,7 +40,7 @@ class _Rpc:
 
     async def generate(self, request: wire.GenerateRequest, caller: Caller) -> wire.GenerateResponse:
         namespace = _administered(caller, request.options.namespace or caller.namespace)
-        account, secret = await self._auth.generate(namespace, draft_from(request))
+        account, secret = await self._auth.generate(namespace, draft_from(request), _account(caller))
         message = account_message(account)
         message.secret = secret
         return wire.GenerateResponse(account=message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from microd.kernel.caller import DEFAULT_NAMESPACE, Account
@@ -75,6 +76,23 @@ def may_skip_old_secret(asking: Account, namespace: str) -> bool:
     if asking.issuer == DEFAULT_NAMESPACE and "admin" in asking.scopes:
         return True
     return asking.type == "service" and asking.issuer == namespace and asking.is_admin
+
+
+def administers_platform(account: Account) -> bool:
+    """Whether it is one of those accounts of which the platform must have one: a user of C{micro} with the scope admin."""
+    return account.issuer == DEFAULT_NAMESPACE and account.type == "user" and account.is_admin
+
+
+def require_another_admin(leaving: Account, present: Iterable[Account]) -> None:
+    """Let an account go where another one administers the platform.
+
+    @raise BadRequest: it is the last.
+    """
+    if not any(each.id != leaving.id and administers_platform(each) for each in present):
+        raise BadRequest(
+            f"{leaving.id} is the last admin of the platform: make another one before "
+            "(`micro auth create account ID --scopes=admin`)"
+        )
 
 
 def dump(kept: Enrolment) -> bytes:

@@ -12,8 +12,8 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from microd.kernel.caller import DEFAULT_NAMESPACE, Account
-from microd.kernel.errors import BadRequest
+from microd.kernel.caller import DEFAULT_NAMESPACE, PLATFORM_ACCOUNT, Account
+from microd.kernel.errors import BadRequest, Unauthorized
 from microd.kernel.health import Figure, Sample, gauge
 from microd.kernel.lifecycle import OrderedService
 from microd.services.auth import rules
@@ -68,6 +68,7 @@ class Auth(OrderedService):
         self._generations: dict[tuple[str, str], int] = {}
         self._changes = 0
         self._told: list[Callable[[str, str], None]] = []
+        self._told_of_rules: list[Callable[[str], None]] = []
         self._turn = DeferredLock()
 
     async def _start(self) -> None:
@@ -179,19 +180,28 @@ class Auth(OrderedService):
         """
         self._told.append(tell)
 
+    def on_ruled(self, tell: Callable[[str], None]) -> None:
+        """Have C{tell(namespace)} called whenever the rules of a namespace have changed. It must not raise."""
+        self._told_of_rules.append(tell)
+
     # -- accounts
 
-    async def generate(self, namespace: str, draft: Draft) -> tuple[Account, str]:
+    async def generate(
+        self, namespace: str, draft: Draft, asking: Account = PLATFORM_ACCOUNT
+    ) -> tuple[Account, str]:
         """Make an account.
 
         @return: the account and its secret, which is not to be had again.
         @raise BadRequest: there can be no such account, or there is one.
+        @raise Unauthorized: whoever asks was deleted or revoked meanwhile.
         """
+        known = self.generation(asking)
         account = rules.account_from(draft, namespace, self._clock.seconds())
         secret = rules.require_secret(draft.secret) or str(uuid.uuid4())
         await self._require_new(account)
         hashed = await self._hasher.hash(secret)
         async with _Turn(self._turn):
+            self._require_unrevoked(asking, known)
             await self._require_new(account)
             await self._accounts.keep(Enrolment(account, hashed))
         return account, secret
@@ -201,23 +211,33 @@ class Auth(OrderedService):
         return [kept.account for kept in await self._accounts.all(namespace)]
 
     async def delete(self, namespace: str, id: str, asking: Account) -> None:
-        """Delete an account; whatever was issued to it is void at once."""
+        """Delete an account; whatever was issued to it is void at once.
+
+        @raise BadRequest: it is not there, or it is one's own, or the last one that administers the platform.
+        @raise Unauthorized: whoever asks was deleted or revoked meanwhile.
+        """
         if not id:
             raise BadRequest("Missing ID")
+        known = self.generation(asking)
         async with _Turn(self._turn):
+            self._require_unrevoked(asking, known)
             kept = await self._accounts.find(namespace, id)
             if kept is None:
                 raise UnknownAccount
             if (kept.account.issuer, kept.account.id) == (asking.issuer, asking.id):
                 raise BadRequest("Can't delete your own account")
+            if rules.administers_platform(kept.account):
+                rules.require_another_admin(kept.account, await self.accounts(namespace))
             generation = self.generation(kept.account) + 1
             await self._accounts.forget(kept, generation)
             self._void(namespace, kept.account.id, generation)
+        self._first.secret_void(kept.account)
 
     async def change_secret(self, namespace: str, id: str, old: str, new: str, asking: Account) -> None:
         """Give an account another secret; whatever was issued to it before is void at once."""
         if not new:
             raise BadRequest("New secret should not be blank")
+        known = self.generation(asking)
         kept = await self._accounts.find(namespace, id)
         if kept is None:
             raise UnknownAccount
@@ -228,10 +248,18 @@ class Auth(OrderedService):
         hashed = await self._hasher.hash(new)
         async with _Turn(self._turn):
             await self._unchanged(kept)
-            generation = self.generation(kept.account) + 1
-            await self._accounts.keep(Enrolment(kept.account, hashed), generation)
-            self._void(namespace, kept.account.id, generation)
-        self._first.secret_changed(kept.account)
+            self._require_unrevoked(asking, known)
+            await self._replace(Enrolment(kept.account, hashed))
+        self._first.secret_void(kept.account)
+
+    async def reinstate(self, account: Account, secret: str) -> None:
+        """Keep an account as C{account} says from now on, with this secret; whatever was issued to it before is void.
+
+        Its name must be what it was, or new.
+        """
+        hashed = await self._hasher.hash(rules.require_secret(secret))
+        async with _Turn(self._turn):
+            await self._replace(Enrolment(account, hashed))
 
     # -- may they?
 
@@ -256,7 +284,7 @@ class Auth(OrderedService):
         """
         async with _Turn(self._turn):
             await self._rulebook.create(namespace, rule)
-            self._changes += 1
+            self._ruled(namespace)
 
     async def delete_rule(self, namespace: str, id: str) -> None:
         """Take a rule away; from then on it holds no more.
@@ -265,7 +293,7 @@ class Auth(OrderedService):
         """
         async with _Turn(self._turn):
             await self._rulebook.delete(namespace, id)
-            self._changes += 1
+            self._ruled(namespace)
 
     # -- the rest
 
@@ -324,6 +352,17 @@ class Auth(OrderedService):
             raise InvalidToken
         return _Proof(kept.account, generation, self._seal.token(shown._replace(turn=step.turn)))
 
+    async def _replace(self, enrolment: Enrolment) -> None:
+        account = enrolment.account
+        generation = self.generation(account) + 1
+        await self._accounts.keep(enrolment, generation)
+        self._void(account.issuer, account.id, generation)
+
+    def _require_unrevoked(self, asking: Account, generation: int) -> None:
+        """Whoever waited for a turn may have been revoked, or deleted, before it came."""
+        if self.generation(asking) != generation:
+            raise Unauthorized(f"the account {asking.id} was revoked: log in again")
+
     async def _require_new(self, account: Account) -> None:
         if await self._accounts.by_id(account.issuer, account.id) is not None:
             raise BadRequest("Account with this ID already exists")
@@ -345,6 +384,11 @@ class Auth(OrderedService):
         self._changes += 1
         for tell in self._told:
             tell(namespace, id)
+
+    def _ruled(self, namespace: str) -> None:
+        self._changes += 1
+        for tell in self._told_of_rules:
+            tell(namespace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Scene:
     """An auth, and what it stands on.
 
     @ivar chosen: the operator's choice of the first admin's secret.
+    @ivar reset: whether the operator has the admin's secret reset.
     """
 
     admin = Account("admin", "user", "micro", "admin", ("admin",))
@@ -45,10 +46,11 @@ class Scene:
         self.clock.advance(NOW)
         self.vault = MemoryVault()
         self.chosen = "first-secret"
+        self.reset = False
 
     def start(self) -> Auth:
         """Start an auth on what is kept."""
-        first = FirstAdmin(self.data / "admin-secret", self.chosen)
+        first = FirstAdmin(self.data / "admin-secret", self.chosen, reset=self.reset)
         self.auth = Auth(self.clock, self.vault, ScryptHasher(at_once, CHEAP), lambda: self.key, first)
         self.now(self.auth.startService())
         return self.auth
@@ -62,6 +64,11 @@ class Scene:
         account, _ = self.now(self.auth.generate(namespace, Draft(id, secret=secret, **rest)))
         assert isinstance(account, Account)
         return account
+
+    def lose(self, id: str) -> None:
+        """Let an account of the platform be gone, as no call could do it."""
+        gone = {f"{kind}/micro/{id}": None for kind in ("account", "name")}
+        self.now(self.vault.apply({**gone, f"generation/micro/{id}": b"1"}))
 
     def token(self, namespace: str = "micro", **asked: Any) -> Token:
         """Ask for a token."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from microd.kernel.caller import Account
 from microd.kernel.errors import BadRequest, Forbidden, MicroError, Unauthorized
+from microd.services.auth.model import Draft
 from microd.wire import auth_pb2 as wire
 
 FOO = wire.Options(namespace="foo")
@@ -128,6 +130,61 @@ def test_delete(scene: Any) -> None:
     with pytest.raises(BadRequest, match="Account not found"):
         scene.token("foo", id="ada", secret="s3cret")
     scene.enrol("other", "foo", name="Ada")
+
+
+def test_delete_each_other(scene: Any) -> None:
+    """Of two admins who delete each other at the same moment one stays, and the other learns that they are no more."""
+    boss = scene.enrol("boss", scopes=("admin",))
+    scene.enrol("third", scopes=("admin",))
+    lock = scene.auth._turn
+    scene.now(lock.acquire())
+    first = Deferred.fromCoroutine(scene.auth.delete("micro", "boss", scene.admin))
+    second = Deferred.fromCoroutine(scene.auth.delete("micro", "admin", boss))
+    lock.release()
+    scene.now(first)
+    with pytest.raises(Unauthorized, match=r"the account boss was revoked: log in again"):
+        scene.now(second)
+    assert [account.id for account in scene.now(scene.auth.accounts("micro"))] == ["admin", "third"]
+
+
+def test_revoked_while_waiting(scene: Any) -> None:
+    """Who is deleted while they wait for their turn makes no account, and changes no secret."""
+    boss = scene.enrol("boss", scopes=("admin",))
+    lock = scene.auth._turn
+    scene.now(lock.acquire())
+    waiting = [
+        Deferred.fromCoroutine(work)
+        for work in (
+            scene.auth.delete("micro", "boss", scene.admin),
+            scene.auth.generate("micro", Draft("heir", secret="s", scopes=("admin",)), boss),
+            scene.auth.change_secret("micro", "admin", "", "theirs", boss),
+        )
+    ]
+    lock.release()
+    scene.now(waiting[0])
+    for late in waiting[1:]:
+        with pytest.raises(Unauthorized, match="revoked"):
+            scene.now(late)
+    assert [account.id for account in scene.now(scene.auth.accounts("micro"))] == ["admin"]
+    scene.token(id="admin", secret="first-secret")
+
+
+@pytest.mark.parametrize(
+    "others", [(), ({"id": "ada"}, {"id": "robot", "type": "service", "scopes": ("admin",)})]
+)
+def test_last_admin(scene: Any, others: tuple[dict[str, Any], ...]) -> None:
+    """The last admin of the platform is not deleted, whoever asks; with another one it is."""
+    for other in others:
+        scene.enrol(**other)
+    scene.enrol("boss", "foo", scopes=("admin",))
+    robot = Account("robot", "service", "micro", "robot", ("service",))
+    request = wire.DeleteAccountRequest(id="admin")
+    with pytest.raises(BadRequest, match=r"admin is the last admin of the platform: make another one before"):
+        scene.call("/auth.Accounts/Delete", request, robot)
+    scene.token(id="admin", secret="first-secret")
+    scene.enrol("zoe", scopes=("admin",))
+    scene.call("/auth.Accounts/Delete", request, robot)
+    scene.call("/auth.Accounts/Delete", wire.DeleteAccountRequest(id="boss", options=FOO), robot)
 
 
 def change(scene: Any, account: Account | None, old: str, new: str, id: str = "ada") -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from twisted.logger import ILogObserver, globalLogPublisher
 from zope.interface import provider
 
-from microd.services.auth.model import WrongSecret
+from microd.services.auth.model import InvalidToken, WrongSecret
 
 
 @pytest.fixture
@@ -18,6 +19,22 @@ def fresh(key: Any, tmp_path: Any, scene: Any) -> Any:
     made = type(scene)(key, tmp_path / "data")
     made.chosen = ""
     return made
+
+
+def lines(work: Callable[[], object]) -> list[str]:
+    """What the log says while something is done."""
+    told: list[str] = []
+
+    @provider(ILogObserver)
+    def observe(event: dict[str, Any]) -> None:
+        told.append(event["log_format"].format(**event))
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        work()
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    return told
 
 
 def test_made(fresh: Any) -> None:
@@ -31,18 +48,7 @@ def test_made(fresh: Any) -> None:
 
 def test_told_once(fresh: Any) -> None:
     """The log says where the secret is, at the first start only, and never what it is."""
-    told: list[str] = []
-
-    @provider(ILogObserver)
-    def observe(event: dict[str, Any]) -> None:
-        told.append(event["log_format"].format(**event))
-
-    globalLogPublisher.addObserver(observe)
-    try:
-        fresh.start()
-        fresh.start()
-    finally:
-        globalLogPublisher.removeObserver(observe)
+    told = lines(fresh.start) + lines(fresh.start)
     file = fresh.data / "admin-secret"
     assert [line for line in told if str(file) in line] == [f"the secret of the account admin is in {file}"]
     assert not any(file.read_text().strip() in line for line in told)
@@ -73,21 +79,116 @@ def test_chosen_is_the_first_one(fresh: Any) -> None:
     fresh.token(id="admin", secret="mine")
 
 
-def test_name_taken(scene: Any) -> None:
-    """Where a service has taken the admin's name, a daemon whose users are all gone starts all the same."""
-    robot = scene.enrol("robot", type="service", scopes=("service",))
-    scene.now(scene.auth.delete("micro", "admin", robot))
-    scene.enrol("admin", type="service")
+def test_id_taken(scene: Any) -> None:
+    """Who took the admin's id, in a platform without an admin, has nothing by it: neither secret nor token is good."""
+    scene.lose("admin")
     scene.start()
-    assert [account.type for account in scene.now(scene.auth.accounts("micro"))] == ["service", "service"]
+    scene.lose("admin")
+    scene.chosen = ""
+    scene.enrol("admin", type="service", scopes=("service",), secret="theirs", metadata={"a": "b"})
+    taken = scene.token(id="admin", secret="theirs")
+    auth = scene.start()
+    (account,) = scene.now(auth.accounts("micro"))
+    assert (account.id, account.type, account.scopes, dict(account.metadata)) == (
+        "admin",
+        "user",
+        ("admin",),
+        {},
+    )
+    assert auth.inspect_cached(taken.access) is None
+    with pytest.raises(InvalidToken):
+        scene.token(refresh_token=taken.refresh)
+    with pytest.raises(WrongSecret):
+        scene.token(id="admin", secret="theirs")
+    secret = (scene.data / "admin-secret").read_text().strip()
+    assert auth.inspect_cached(scene.token(id="admin", secret=secret).access).is_admin
 
 
-def test_last_user(scene: Any) -> None:
-    """Where the last user was deleted, the next start makes the admin anew."""
-    robot = scene.enrol("robot", type="service", scopes=("service",))
-    scene.now(scene.auth.delete("micro", "admin", robot))
+def test_name_taken(scene: Any) -> None:
+    """Where another account has the admin's name, the admin is made all the same, and the other keeps it."""
+    scene.lose("admin")
+    scene.enrol("impostor", name="admin")
+    auth = scene.start()
+    assert [(each.id, each.name) for each in scene.now(auth.accounts("micro"))] == [
+        ("admin", "admin-2"),
+        ("impostor", "admin"),
+    ]
+    assert auth.inspect_cached(scene.token(id="admin", secret="first-secret").access).id == "admin"
+
+
+def test_no_admin_left(scene: Any) -> None:
+    """Users who are no admins, and admins of other namespaces, do not keep the next start from making the admin anew."""
+    scene.lose("admin")
+    scene.enrol("ada")
+    scene.enrol("boss", "foo", scopes=("admin",))
     scene.start()
     scene.token(id="admin", secret="first-secret")
+
+
+def test_another_admin(scene: Any) -> None:
+    """Where somebody else administers the platform, no start makes the account admin."""
+    boss = scene.enrol("boss", scopes=("admin",))
+    scene.now(scene.auth.delete("micro", "admin", boss))
+    auth = scene.start()
+    assert [account.id for account in scene.now(auth.accounts("micro"))] == ["boss"]
+
+
+def test_former_secret(fresh: Any) -> None:
+    """The file goes with the account admin, and an admin who is made anew never has a secret which a former one knew."""
+    fresh.start()
+    file = fresh.data / "admin-secret"
+    former = file.read_text()
+    boss = fresh.enrol("boss", scopes=("admin",))
+    fresh.now(fresh.auth.delete("micro", "admin", boss))
+    assert not file.exists()
+    file.write_text(former)
+    fresh.lose("boss")
+    fresh.start()
+    with pytest.raises(WrongSecret):
+        fresh.token(id="admin", secret=former.strip())
+    fresh.token(id="admin", secret=file.read_text().strip())
+
+
+def test_reset(fresh: Any) -> None:
+    """A reset gives the admin a fresh secret, in a file which nobody else may read, and makes void whatever it had."""
+    fresh.chosen = "forgotten"
+    fresh.start()
+    fresh.enrol("boss", scopes=("admin",))
+    had = fresh.token(id="admin", secret="forgotten")
+    fresh.chosen, fresh.reset = "", True
+    told = lines(fresh.start)
+    file = fresh.data / "admin-secret"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert fresh.auth.inspect_cached(had.access) is None
+    with pytest.raises(InvalidToken):
+        fresh.token(refresh_token=had.refresh)
+    with pytest.raises(WrongSecret):
+        fresh.token(id="admin", secret="forgotten")
+    secret = file.read_text().strip()
+    assert fresh.auth.inspect_cached(fresh.token(id="admin", secret=secret).access).is_admin
+    assert f"the secret of the account admin is in {file}" in told
+    assert any("take auth.reset_admin away" in line for line in told)
+    assert not any(secret in line for line in told)
+
+
+def test_reset_to_choice(fresh: Any) -> None:
+    """A reset gives the admin the secret which the operator chose, if any, and the file with the former one is gone."""
+    fresh.start()
+    fresh.chosen, fresh.reset = "mine", True
+    fresh.start()
+    fresh.token(id="admin", secret="mine")
+    assert not (fresh.data / "admin-secret").exists()
+
+
+def test_reset_of_nobody(fresh: Any) -> None:
+    """A reset makes the account admin where it was deleted, whoever else administers the platform."""
+    fresh.start()
+    boss = fresh.enrol("boss", scopes=("admin",))
+    fresh.now(fresh.auth.delete("micro", "admin", boss))
+    fresh.reset = True
+    fresh.start()
+    fresh.token(id="admin", secret=(fresh.data / "admin-secret").read_text().strip())
+    fresh.token(id="boss", secret="s3cret")
 
 
 def test_cut_off(fresh: Any) -> None:
