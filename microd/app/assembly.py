@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from microd.gateways.api.blocklist import Blocklist
 from microd.gateways.api.gateway import Gateway
 from microd.gateways.core import status_name
 from microd.gateways.door import Door
+from microd.gateways.endings import Endings
 from microd.gateways.gate import Gate
 from microd.gateways.listen import CannotListen, Listener
 from microd.gateways.ops import process
@@ -115,7 +116,7 @@ class _Assembly:
         self._blob_index = SqliteStore(data / "blobs" / "index.db", reactor)
         self._blobs = self._build_blobs()
         self._broker = Broker(broker_limits(settings.broker))
-        self._registry = Registry(reactor, announce=Announcer(self._broker))
+        self._registry = Registry(reactor, announce=Announcer(self._broker), doors=self._door_addresses)
         self._auth = self._build_auth()
         self._config = self._build_config()
         # A deleted account's endless calls end with it.
@@ -198,6 +199,7 @@ class _Assembly:
             private_key=auth.private_key,
             public_key=auth.public_key,
             admin_secret=_admin_secret(auth.admin_secret, auth.admin_secret_file),
+            reset_admin=auth.reset_admin,
         )
 
     def _build_config(self) -> Config:
@@ -296,6 +298,7 @@ class _Assembly:
             tally=self._tally(name, status_name),
         )
         self._figures.append(server.figures)
+        self._end_with_rights(server.endings)
 
         async def drain(timeout: float) -> None:
             health.close()
@@ -318,7 +321,13 @@ class _Assembly:
             tally=self._tally("api", str),
         )
         self._figures.append(gateway.figures)
+        self._end_with_rights(gateway.endings)
         return self._listener("api", serverFromString, gateway.server, wanted.address, gateway.drain)
+
+    def _end_with_rights(self, endings: Endings) -> None:
+        """Have a door's streams end once whoever made them may make them no more."""
+        self._auth.on_revoked(endings.revoked)
+        self._auth.on_ruled(endings.ruled)
 
     def _tally(self, door: str, name_of: Callable[[int], str]) -> Tally:
         return Tally(door, self._reactor.seconds, name_of, every=self._settings.daemon.access_log)
@@ -379,6 +388,10 @@ class _Assembly:
             if name in self._listeners:
                 return self._listeners[name].reachable
         return ""
+
+    def _door_addresses(self) -> Iterable[str]:
+        """Where we listen ourselves, which is nobody's node."""
+        return [listener.address for listener in self._listeners.values()]
 
     def _platform_node(self) -> str:
         """The same as a node's address, C{host:port}; on a socket in the file system there is no port."""

@@ -25,7 +25,9 @@ def good(namespace: str, unique: str) -> Mapping[str, Shown]:
     place = {"database": namespace, "table": "hostile"}
     resource = {"type": "service", "name": unique, "endpoint": "*"}
     rule = {"id": unique, "scope": "*", "resource": resource, "access": "GRANTED", "priority": 1}
-    node = {"id": f"{unique}-1", "address": "127.0.0.1:4000", "metadata": {"a": "b"}}
+    # An address is one namespace's.
+    port = {"alpha": 4000, "beta": 4100, "micro": 4200}.get(namespace, 4300)
+    node = {"id": f"{unique}-1", "address": f"127.0.0.1:{port}", "metadata": {"a": "b"}}
     value = {"name": "name", "type": "string"}
     service = {
         "name": unique,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
 
-from microd.kernel.errors import BadRequest
+from microd.kernel.errors import BadRequest, Conflict
 from microd.services.registry.model import EVERYWHERE, Change, Limits, Node, Service
+from microd.services.registry.places import Places, place_of
 from microd.services.registry.rules import weight_of_node, weight_of_version
 
 #: namespace, name, version, node id
@@ -17,16 +18,21 @@ _FOREVER = float("inf")
 
 
 class _Lease:
-    """C{queued} is the time of the queue's entry which counts; entries of other times are left to fall out."""
+    """C{queued} is the time of the queue's entry which counts; entries of other times are left to fall out.
 
-    __slots__ = ("expires", "node", "owner", "queued", "weight")
+    C{place} is where the node is, C{near} whether it was registered from that host (L{Places}).
+    """
 
-    def __init__(self, node: Node, expires: float, owner: Hashable | None) -> None:
+    __slots__ = ("expires", "near", "node", "owners", "place", "queued", "weight")
+
+    def __init__(self, node: Node, expires: float) -> None:
         self.node = node
         self.expires = expires
-        self.owner = owner
+        self.owners: tuple[Hashable, ...] = ()
         self.queued = _FOREVER
         self.weight = 0
+        self.place = ""
+        self.near = False
 
 
 class _Version:
@@ -65,19 +71,37 @@ class Catalogue:
         self._spaces: dict[str, _Space] = {}
         self._owned: dict[Hashable, set[_Key]] = {}
         self._queue: list[tuple[float, _Key]] = []
+        self._places: Places[_Key] = Places()
         self.leases = 0
 
     def register(
-        self, namespace: str, service: Service, expires: float, owner: Hashable | None
+        self,
+        namespace: str,
+        service: Service,
+        expires: float,
+        owners: tuple[Hashable, ...] = (),
+        host: str | None = None,
+        doors: Collection[str] = (),
     ) -> list[Change]:
         """Add nodes or renew them. C{service} has passed the rules.
 
+        @param owners: with the first of whom to be forgotten the nodes go.
+        @param host: where it comes from (L{microd.services.registry.places.host_of}); None: from the platform itself,
+            which may list a node anywhere.
+        @param doors: places where the daemon itself listens.
         @raise BadRequest: there would be more versions, more nodes of this one, or more to remember, than the limits
             allow.
+        @raise Conflict: one of the places is a door, or another namespace has a node there. One that was registered from elsewhere
+            gives way, though, to whoever is on that host.
         """
         says = replace(service, nodes=())
         version = self._find(namespace, service.name, service.version)
         self._require_room(namespace, service, says, version)
+        places = [self._place(version, node) for node in service.nodes]
+        changes = []
+        if host is not None:
+            _require_no_door(service.nodes, places, doors)
+            changes = self._drop(self._displaced(namespace, service.nodes, places, host))
         if version is None:
             version = self._add(namespace, says)
             changed = "create"
@@ -89,11 +113,44 @@ class Catalogue:
             space.weight -= version.weight
             version.weight = weight_of_version(says)
             space.weight += version.weight
-        for node in service.nodes:
+        for node, place in zip(service.nodes, places, strict=True):
             key = (namespace, service.name, service.version, node.id)
-            if self._lease(key, version, node, expires, owner):
+            lease, is_new = self._lease(key, version, node, expires, owners)
+            self._settle(key, lease, place, host is None or _is_on(place, host))
+            if is_new:
                 changed = changed or "update"
-        return [Change(changed, version.whole(), namespace)] if changed else []  # type: ignore[arg-type]
+        if changed:
+            changes.append(Change(changed, version.whole(), namespace))  # type: ignore[arg-type]
+        return changes
+
+    def _place(self, version: _Version | None, node: Node) -> str:
+        held = version.leases.get(node.id) if version is not None else None
+        return (
+            held.place if held is not None and held.node.address == node.address else place_of(node.address)
+        )
+
+    def _displaced(
+        self, namespace: str, nodes: Iterable[Node], places: Iterable[str], host: str
+    ) -> list[_Key]:
+        found: list[_Key] = []
+        for node, place in zip(nodes, places, strict=True):
+            is_held, weaker = self._places.others(place, namespace, _is_on(place, host))
+            if is_held:
+                raise Conflict(
+                    f"the address {node.address} is held by a node of another namespace: listen on another one "
+                    "(MICRO_SERVICE_ADDRESS), or register again once that node is gone or its lease has run out"
+                )
+            found += weaker
+        return found
+
+    def _settle(self, key: _Key, lease: _Lease, place: str, near: bool) -> None:
+        """Note where a node is."""
+        if (lease.place, lease.near) == (place, near):
+            return
+        if lease.place:
+            self._places.discard(lease.place, key[0], key, lease.near)
+        lease.place, lease.near = place, near
+        self._places.add(place, key[0], key, near)
 
     def _require_room(
         self, namespace: str, service: Service, says: Service, version: _Version | None
@@ -124,7 +181,7 @@ class Catalogue:
         return self._drop((namespace, name, version, id) for id in ids)
 
     def forget_owner(self, owner: Hashable) -> list[Change]:
-        """Take out the nodes whose last registration was under C{owner}."""
+        """Take out the nodes whose last registration had C{owner} among its owners."""
         return self._drop(self._owned.get(owner, set()).copy())
 
     def forget_process(self, namespace: str, name: str, version: str, process: str) -> list[Change]:
@@ -193,28 +250,28 @@ class Catalogue:
         return version
 
     def _lease(
-        self, key: _Key, version: _Version, node: Node, expires: float, owner: Hashable | None
-    ) -> bool:
-        """Grant or renew one lease; whether what is known of the node became different."""
+        self, key: _Key, version: _Version, node: Node, expires: float, owners: tuple[Hashable, ...]
+    ) -> tuple[_Lease, bool]:
+        """Grant or renew one lease; and whether what is known of the node became different."""
         held = version.leases.get(node.id)
-        lease = _Lease(node, expires, owner) if held is None else held
+        lease = _Lease(node, expires) if held is None else held
         if held is None:
             version.leases[node.id] = lease
             self.leases += 1
-        if held is None or held.owner != owner:
-            self._disown(lease.owner, key)
-            if owner is not None:
+        if lease.owners != owners:
+            self._disown(lease.owners, key)
+            for owner in owners:
                 self._owned.setdefault(owner, set()).add(key)
-        lease.owner, lease.expires = owner, expires
+        lease.owners, lease.expires = owners, expires
         self._enqueue(key, lease)
         if held is not None and held.node == node:
-            return False
+            return lease, False
         lease.node = node
         space = self._spaces[key[0]]
         space.weight -= lease.weight
         lease.weight = weight_of_node(node)
         space.weight += lease.weight
-        return True
+        return lease, True
 
     def _enqueue(self, key: _Key, lease: _Lease) -> None:
         """See to it that the queue looks at a lease no later than it ends: renewing one is free until the old end."""
@@ -233,9 +290,9 @@ class Catalogue:
         ]
         heapify(self._queue)
 
-    def _disown(self, owner: Hashable | None, key: _Key) -> None:
-        keys = self._owned.get(owner)
-        if keys is not None:
+    def _disown(self, owners: Iterable[Hashable], key: _Key) -> None:
+        for owner in owners:
+            keys = self._owned[owner]
             keys.discard(key)
             if not keys:
                 del self._owned[owner]
@@ -249,7 +306,8 @@ class Catalogue:
             if key[:3] not in touched:
                 touched[key[:3]] = version.whole()
             lease = version.leases.pop(key[3])
-            self._disown(lease.owner, key)
+            self._disown(lease.owners, key)
+            self._places.discard(lease.place, key[0], key, lease.near)
             self.leases -= 1
             self._spaces[key[0]].weight -= lease.weight
         return [self._after(place, before) for place, before in touched.items()]
@@ -269,3 +327,16 @@ class Catalogue:
         if not space.services:
             del self._spaces[namespace]
         return Change("delete", before, namespace)
+
+
+def _require_no_door(nodes: Iterable[Node], places: Iterable[str], doors: Collection[str]) -> None:
+    for node, place in zip(nodes, places, strict=True):
+        if place in doors:
+            raise Conflict(
+                f"the address {node.address} is a door of this daemon, where calls come from: "
+                "register the one which the service itself listens on"
+            )
+
+
+def _is_on(place: str, host: str) -> bool:
+    return place.rpartition(":")[0] == host

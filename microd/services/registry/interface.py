@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 from microd.kernel.caller import Account
-from microd.services.registry.model import Change, Endpoint, Node, Service
+from microd.services.registry.model import Change, Endpoint, Node, Registrant, Service
 
 
 class IWatch(Protocol):
@@ -34,17 +34,32 @@ class IRegistry(Protocol):
     """Knows the living nodes of every service, in every namespace.
 
     A node is known from its registration until the first of: its deregistration, the end of its lease, the loss of
-    its owner. Nothing is kept over a restart: whoever lives registers again.
+    its owner, the end of the account that registered it last. Nothing is kept over a restart: whoever lives registers
+    again.
+
+    While a node lives, its address is its namespace's: nobody else may name it as theirs, and have their calls arrive there.
+    So a service of one namespace that begins to listen where one of another has just died waits for the end of that lease:
+    until the process has ended, if the runtime started it; until the connection drops, if it was registered so; else as
+    long as was asked for, 90 s for services of the reference. Only a claim from elsewhere gives way at once to one from the
+    very host.
     """
 
     async def register(
-        self, namespace: str, service: Service, ttl: float, *, owner: Hashable | None = None
+        self,
+        namespace: str,
+        service: Service,
+        ttl: float,
+        *,
+        owner: Hashable | None = None,
+        by: Registrant | None = None,
     ) -> None:
         """Add C{service.nodes} to the version, or renew their leases; what the version says of itself is taken over.
 
         @param ttl: seconds; with zero or less, the default lease, or none at all where there is an owner.
         @param owner: whoever the nodes live and die with, see L{forget_owner}.
+        @param by: whose nodes they are; None: the platform's own, which may be anywhere.
         @raise BadRequest: a name, an address or a size is out of bounds.
+        @raise Conflict: an address is another namespace's node's, or a door's of this daemon.
         """
 
     async def deregister(self, namespace: str, service: Service) -> None:
@@ -66,7 +81,10 @@ class IRegistry(Protocol):
         """
 
     def revoked(self, namespace: str, id: str) -> None:
-        """End the watches of an account, whose tokens are void."""
+        """End the watches of an account, whose tokens are void, and take out the nodes which it registered last.
+
+        Where it is only its secret that has changed, whoever knows the new one registers them again.
+        """
 
     def nodes(self, namespace: str, name: str) -> tuple[Node, ...]:
         """The living nodes of all versions of a service; the very same tuple until something changes.

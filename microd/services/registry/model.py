@@ -6,10 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from microd.kernel.caller import Account
+
 #: Stands for every namespace, in L{microd.services.registry.interface.IRegistry.list} and C{watch}.
 EVERYWHERE = "*"
 
 Action = Literal["create", "update", "delete"]
+
+
+@dataclass(frozen=True, slots=True)
+class Registrant:
+    """Who registers from outside.
+
+    @ivar peer: C{host:port} of the connection, or C{unix}.
+    """
+
+    account: Account
+    peer: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from microd.kernel.endpoint import Endpoint as Rpc
 from microd.kernel.errors import BadRequest, Forbidden, NotFound, Unauthorized
 from microd.kernel.names import require_name
 from microd.services.registry.interface import IRegistry
-from microd.services.registry.model import EVERYWHERE, Endpoint, Node, Service, Value
+from microd.services.registry.model import EVERYWHERE, Endpoint, Node, Registrant, Service, Value
 from microd.wire import registry_pb2 as pb
 
 #: A request header: C{connection} says that the nodes vanish when the connection drops.
@@ -62,7 +62,8 @@ class RegistryWire:
         namespace = self._writable(request, caller)
         owner = self._owner(caller) if caller.metadata.get(LEASE_HEADER) == "connection" else None
         ttl = float(request.options.ttl)
-        await self._registry.register(namespace, service_from(request), ttl, owner=owner)
+        by = Registrant(caller.account, caller.peer) if caller.account is not None else None
+        await self._registry.register(namespace, service_from(request), ttl, owner=owner, by=by)
         return pb.EmptyResponse()
 
     async def deregister(self, request: pb.Service, caller: Caller) -> pb.EmptyResponse:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from twisted.application.service import Service as TwistedService
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -15,14 +16,31 @@ from microd.kernel.health import Figure, counter, gauge
 from microd.services.registry import rules
 from microd.services.registry.catalogue import Catalogue
 from microd.services.registry.interface import IRegistry
-from microd.services.registry.model import EVERYWHERE, Change, Endpoint, Limits, Node, Service
+from microd.services.registry.model import (
+    EVERYWHERE,
+    Change,
+    Endpoint,
+    Limits,
+    Node,
+    Registrant,
+    Service,
+)
+from microd.services.registry.places import doors_at, host_of
 from microd.services.registry.watch import Watch
+
+
+class _Owner(NamedTuple):
+    """An account, as what nodes live and die with."""
+
+    issuer: str
+    id: str
 
 
 class Registry(TwistedService, IRegistry):
     """Knows the living nodes of every service, in this process's memory.
 
     @param announce: told of each change, after the watchers; must not raise.
+    @param doors: the addresses where the daemon itself listens; those which are not C{host:port} do not matter.
     """
 
     log = Logger()
@@ -32,10 +50,12 @@ class Registry(TwistedService, IRegistry):
         clock: IReactorTime,
         limits: Limits | None = None,
         announce: Callable[[Change], None] | None = None,
+        doors: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._clock = clock
         self._limits = limits or Limits()
         self._announce = announce
+        self._doors = doors
         self._catalogue = Catalogue(self._limits)
         self._watches: set[Watch] = set()
         self._timer: IDelayedCall | None = None
@@ -54,11 +74,23 @@ class Registry(TwistedService, IRegistry):
         self._watches.clear()
 
     async def register(
-        self, namespace: str, service: Service, ttl: float, *, owner: Hashable | None = None
+        self,
+        namespace: str,
+        service: Service,
+        ttl: float,
+        *,
+        owner: Hashable | None = None,
+        by: Registrant | None = None,
     ) -> None:
         service = rules.checked(namespace, service, self._limits)
         expires = rules.lease_end(ttl, owner is not None, self._clock.seconds(), self._limits)
-        self._tell(self._catalogue.register(namespace, service, expires, owner))
+        owners = () if owner is None else (owner,)
+        host, doors = None, frozenset[str]()
+        if by is not None:
+            owners = (*owners, _Owner(by.account.issuer, by.account.id))
+            host = host_of(by.peer.rpartition(":")[0])
+            doors = doors_at(self._doors())
+        self._tell(self._catalogue.register(namespace, service, expires, owners, host, doors))
         self._schedule()
 
     async def deregister(self, namespace: str, service: Service) -> None:
@@ -103,6 +135,7 @@ class Registry(TwistedService, IRegistry):
             reader = watch.reader
             if reader is not None and (reader.issuer, reader.id) == (namespace, id):
                 watch.cut(Unauthorized(f"the account {id} was revoked: log in again"))
+        self._tell(self._catalogue.forget_owner(_Owner(namespace, id)))
 
     def nodes(self, namespace: str, name: str) -> tuple[Node, ...]:
         if namespace == EVERYWHERE:

@@ -23,9 +23,10 @@ NOBODY = Caller()
 
 
 def greeter(domain: str = "") -> pb.Service:
+    port = 4001 if domain in ("", "micro") else 4002
     return pb.Service(
         name="greeter",
-        nodes=[pb.Node(id="g-1", address="127.0.0.1:4001", metadata={"protocol": "grpc"})],
+        nodes=[pb.Node(id="g-1", address=f"127.0.0.1:{port}", metadata={"protocol": "grpc"})],
         endpoints=[
             pb.Endpoint(
                 name="Greeter.Hello",
