@@ -162,7 +162,7 @@ class _Core:
         if isinstance(error, RpcError | CancelledError):
             return error
         over = call.cancelled
-        call.notes = (_caller(call), Failure(error))
+        call.notes = (caller_of(call), Failure(error))
         refusal = rpc_error(Internal(f"{type(error).__name__}: {error}", self._endpoint.id))
         if over:
             # The call has been counted, and nobody hears of this but the log.
@@ -189,7 +189,7 @@ class _Core:
         failure = call.notes[1] if type(call.notes) is tuple else None
         ours = failure is not None or is_ours(code, text)
         if ours or self._tally.every:
-            caller = _caller(call)
+            caller = caller_of(call)
             account, namespace = (None, "") if caller is None else (caller.account, caller.namespace)
             name = status_name(code)
             ended = Ended(trace_id(call), self._service, self._name, account, namespace, name, took, text)
@@ -204,7 +204,7 @@ def trace_id(call: ServerCall) -> str:
     return found.id if found is not None else trace.begin().id
 
 
-def _caller(call: ServerCall) -> Caller | None:
+def caller_of(call: ServerCall) -> Caller | None:
     """Who makes a call, if they were let in."""
     notes = call.notes
     if type(notes) is tuple:

@@ -9,13 +9,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from microd.gateways.core import core_methods, status_name
+from microd.gateways.core import caller_of, core_methods, status_name
+from microd.gateways.endings import Endings, Lasting
 from microd.gateways.gate import Gate
 from microd.gateways.proxy.relay import Relayed
 from microd.gateways.proxy.verdicts import no_route
@@ -29,6 +31,7 @@ from microd.kernel.health import Figure, gauge
 from microd.services.network.dialer import Dialer
 from microd.services.registry.model import Node
 from microd.txgrpc import GrpcServer, Limits, Method, RpcError, StatusCode, replies
+from microd.txgrpc.call import ServerCall
 from microd.txgrpc.heads import RequestHead
 from microd.txgrpc.protocol import Refusal, ServerProtocol
 from microd.txgrpc.stream import Stream
@@ -61,6 +64,7 @@ class Door(GrpcServer):
         tally: Tally | None = None,
     ) -> None:
         self.tally = tally = tally or Tally("grpc", clock.seconds, status_name)
+        endpoints = list(endpoints)
         core = core_methods(endpoints, gate, tally)
         super().__init__({**(extra or {}), **core}, clock=clock, limits=limits or Limits())
         self.gate = gate
@@ -68,6 +72,10 @@ class Door(GrpcServer):
         self.dialer = dialer
         self.structs = frozenset(path.split("/")[1] for path in core)
         self.services = frozenset(struct.rpartition(".")[0] for struct in self.structs)
+        self._streams = {
+            each.path: each for each in endpoints if each.server_streaming or each.client_streaming
+        }
+        self.endings = Endings(clock, gate, self._lasting)
 
     def figures(self) -> Iterator[Figure]:
         """What was asked, and what is being asked."""
@@ -77,6 +85,25 @@ class Door(GrpcServer):
         yield gauge(
             "microd_requests_in_flight", "Requests that are being answered.", self.in_flight, door=door
         )
+
+    async def drain(self, timeout: float) -> None:
+        """Take no new calls, let those in flight finish, close."""
+        await super().drain(timeout)
+        self.endings.stop()
+
+    def _lasting(self) -> Iterator[Lasting]:
+        """The calls which were let in and go on."""
+        for protocol in self._protocols:
+            for call in protocol.connection.streams.values():
+                if type(call) is Relayed:
+                    way = call.way
+                    yield Lasting(call.account, call.namespace, way.service, way.endpoint, False, call.end)
+                elif type(call) is ServerCall and not call.cancelled:
+                    endpoint, caller = self._streams.get(call.path), caller_of(call)
+                    if endpoint is not None and caller is not None:
+                        end = partial(_end, call)
+                        names = endpoint.service, endpoint.name
+                        yield Lasting(caller.account, caller.namespace, *names, True, end)
 
     def buildProtocol(self, addr: IAddress) -> ServerProtocol:
         """A client has connected."""
@@ -147,3 +174,8 @@ class DoorProtocol(ServerProtocol):
                 self._ways.clear()
             self._ways[head] = way
         return way
+
+
+def _end(call: ServerCall, error: MicroError) -> bool:
+    call.refuse(rpc_error(error))
+    return True

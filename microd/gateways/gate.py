@@ -102,15 +102,33 @@ class Gate:
                 namespace, lasts = str(asked), _once
             else:
                 namespace = self._namespace(account, asked, core)
-            # The names of core endpoints are few; those that strangers ask for are not worth remembering.
-            resource = _core_resource(service, endpoint) if core else Resource("service", service, endpoint)
-            self._auth.authorize(account, DEFAULT_NAMESPACE if core else namespace, resource)
+            self._authorize(account, namespace, service, endpoint, core)
         except MicroError as error:
             raise error.identified(service) from None
         if self._neighbours is not None and account is not None and token is not None:
             self._neighbours.met(peer, account, token)
         self._remember(call, (account, namespace, lasts))
         return account, namespace
+
+    def allow(
+        self, account: Account | None, namespace: str, service: str, endpoint: str, *, core: bool
+    ) -> None:
+        """May they whom C{check} has let in still? That their token has ended since does not matter.
+
+        @raise Unauthorized: not without an account.
+        @raise Forbidden: not with this one.
+        """
+        try:
+            self._authorize(account, namespace, service, endpoint, core)
+        except MicroError as error:
+            raise error.identified(service) from None
+
+    def _authorize(
+        self, account: Account | None, namespace: str, service: str, endpoint: str, core: bool
+    ) -> None:
+        # The names of core endpoints are few; those that strangers ask for are not worth remembering.
+        resource = _core_resource(service, endpoint) if core else Resource("service", service, endpoint)
+        self._auth.authorize(account, DEFAULT_NAMESPACE if core else namespace, resource)
 
     def _remember(self, call: tuple[object, ...], admission: _Admission) -> None:
         size = sum([len(part) for part in call if type(part) is str])

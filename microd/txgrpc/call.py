@@ -298,6 +298,10 @@ class ServerCall(Stream):
         if self._method.endless:
             self._fail(StatusCode.UNAVAILABLE, "the server is going away")
 
+    def refuse(self, error: RpcError) -> None:
+        """End it with C{error}, whatever its handler still does; nothing happens if it is over."""
+        self._fail(error.code, error.message, error.details)
+
     def expired(self) -> None:
         """The deadline has passed."""
         self._fail(StatusCode.DEADLINE_EXCEEDED, "the deadline has passed")

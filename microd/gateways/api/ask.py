@@ -55,7 +55,10 @@ class Asking:
         "_request",
         "_target",
         "_timeout",
+        "_why",
     )
+
+    _why: MicroError | None
 
     def __init__(
         self,
@@ -132,8 +135,31 @@ class Asking:
                 "a stream of messages comes as JSON here: ask for it with JSON, or over gRPC"
             )
 
-    async def _stream(self, replies: Replies) -> None:
+    @property
+    def request(self) -> Request:
+        """What is being answered."""
+        return self._request
+
+    def end(self, error: MicroError) -> bool:
+        """End a stream with an error, at once; always True."""
+        self._why = error
+        if self._doing is not None:
+            self._doing.cancel()
+        return True
+
+    def _begin_stream(self, replies: Replies, streams: set[Asking]) -> None:
+        self._why = None
+        streams.add(self)
+        self._begin(Deferred.fromCoroutine(self._stream(replies, streams)), _nothing)
+
+    async def _stream(self, replies: Replies, streams: set[Asking]) -> None:
         """Each reply is a line; the status is told with the first of them."""
+        try:
+            await self._lines(replies)
+        finally:
+            streams.discard(self)
+
+    async def _lines(self, replies: Replies) -> None:
         request, begun, code, text = self._request, False, 200, ""
         try:
             async with aclosing(replies):
@@ -145,8 +171,8 @@ class Asking:
                     room = request.send(part)
                     if room is not None:
                         await room
-        except (MicroError, RpcError) as error:
-            said = error if isinstance(error, MicroError) else self._told(error)
+        except (MicroError, RpcError, CancelledError) as error:
+            said = self._said(error)
             if not begun:
                 raise said from None
             code, text = said.code, said.detail
@@ -159,22 +185,31 @@ class Asking:
         request.answer(head + chunk(request, b""))
         self._ended(request, code, text)
 
+    def _said(self, error: MicroError | RpcError | CancelledError) -> MicroError:
+        """What a client is told of the error that has ended its stream."""
+        if isinstance(error, CancelledError):
+            if self._why is None:
+                raise error
+            return self._why
+        return error if isinstance(error, MicroError) else self._told(error)
+
 
 class AskCore(Asking):
     """An endpoint of a core service."""
 
     __slots__ = ()
 
-    def ask(self, endpoint: Endpoint, caller: Caller, body: bytes, clock: IReactorTime) -> None:
-        """Call it."""
+    def ask(
+        self, endpoint: Endpoint, caller: Caller, body: bytes, clock: IReactorTime, streams: set[Asking]
+    ) -> None:
+        """Call it; it is among C{streams} as long as it streams."""
         if endpoint.client_streaming:
             raise Unimplemented(f"{endpoint.name} takes a stream: call it over gRPC", endpoint.id)
         message = self._message(endpoint, body)
         if endpoint.server_streaming:
             self._no_proto_stream()
             self._request.endless = endpoint.endless
-            streaming = self._stream(self._shown(endpoint, endpoint.handler(message, caller)))
-            self._begin(Deferred.fromCoroutine(streaming), _nothing)
+            self._begin_stream(self._shown(endpoint, endpoint.handler(message, caller)), streams)
             return
         doing = Deferred.fromCoroutine(self._called(endpoint, message, caller))
         if not doing.called:
@@ -225,17 +260,22 @@ class AskNode(Asking):
     _call: NodeCall | None
 
     def ask(
-        self, nodes: Sequence[Node], wires: Wires, body: bytes, metadata: MetadataLike, *, streaming: bool
+        self,
+        nodes: Sequence[Node],
+        wires: Wires,
+        body: bytes,
+        metadata: MetadataLike,
+        streams: set[Asking] | None,
     ) -> None:
-        """Call it."""
+        """Call it; if it streams, it is among C{streams} as long as it does."""
         self._call = None
         self._nodes: Iterator[Node] = iter(nodes[:MOST_TRIED])
         self._wires = wires
         self._body = body
         self._metadata = metadata
-        if streaming:
+        if streams is not None:
             self._no_proto_stream()
-            self._begin(Deferred.fromCoroutine(self._stream(self._replies())), _nothing)
+            self._begin_stream(self._replies(), streams)
         else:
             self._try(next(self._nodes))
 

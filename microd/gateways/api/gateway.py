@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from microd.gateways.api.ask import AskCore, AskNode
+from microd.gateways.api.ask import AskCore, Asking, AskNode
 from microd.gateways.api.headers import Headers
 from microd.gateways.api.interface import ICatalogue, IDialer, IGate, IRouter
 from microd.gateways.api.limits import Limits
@@ -19,6 +19,7 @@ from microd.gateways.api.replies import TEXT, error_reply, reply
 from microd.gateways.api.request import Head, Request
 from microd.gateways.api.server import HttpServer
 from microd.gateways.api.wires import Wires
+from microd.gateways.endings import Endings, Lasting
 from microd.gateways.tally import Ended, Tally
 from microd.kernel.activity import UNTRACED
 from microd.kernel.endpoint import Endpoint
@@ -100,10 +101,21 @@ class Gateway:
         self.server.dated.cors = cors
         self.server.refused = self._refused
         self._dated = self.server.dated
+        self._streams: set[Asking] = set()
+        self.endings = Endings(clock, gate, self._lasting)
 
     async def drain(self, timeout: float = 20.0) -> None:
         """Let requests in flight be answered, then close all connections."""
         await self.server.drain(timeout)
+        self.endings.stop()
+
+    def _lasting(self) -> Iterator[Lasting]:
+        """The streams that are being answered."""
+        for asking in self._streams:
+            request = asking.request
+            if request.target is not None:
+                names, core = (request.target.service, request.target.endpoint), request.core is not None
+                yield Lasting(request.account, request.namespace, *names, core, asking.end)
 
     def figures(self) -> Iterator[Figure]:
         """What was asked, and what is being asked."""
@@ -216,7 +228,7 @@ class Gateway:
         asking = AskNode(
             request, target, notes.kind, self._dated, notes.timeout, notes.asked_for, self._ended
         )
-        asking.ask(nodes, self._wires, body, metadata, streaming=streaming)
+        asking.ask(nodes, self._wires, body, metadata, self._streams if streaming else None)
 
     def _call_core(
         self,
@@ -241,7 +253,7 @@ class Gateway:
         asking = AskCore(
             request, target, notes.kind, self._dated, notes.timeout, notes.asked_for, self._ended
         )
-        asking.ask(endpoint, caller, body, self._clock)
+        asking.ask(endpoint, caller, body, self._clock, self._streams)
 
     def _endpoint(self, namespace: str, target: Target) -> _Known | None:
         """What the registry says of an endpoint."""

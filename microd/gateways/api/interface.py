@@ -29,6 +29,11 @@ class IGate(Protocol):
     ) -> tuple[Account | None, str]:
         """Who calls, and the namespace where the service is."""
 
+    def allow(
+        self, account: Account | None, namespace: str, service: str, endpoint: str, *, core: bool
+    ) -> None:
+        """May they whom C{check} has let in still?"""
+
 
 class IRouter(Protocol):
     """Knows which nodes a call can go to."""

@@ -27,7 +27,7 @@ from microd.gateways.proxy.way import Way, answer_block, trailers
 from microd.gateways.refusals import is_ours, rpc_error
 from microd.gateways.tally import Ended, Row, Tally
 from microd.kernel.caller import Account
-from microd.kernel.errors import Internal
+from microd.kernel.errors import Internal, MicroError
 from microd.services.registry.model import Node
 from microd.txgrpc import Method, RpcError, StatusCode, replies
 from microd.txgrpc.call import ServerCall
@@ -61,24 +61,25 @@ _RELAYED = Method("stream_stream", _never)
 class Relayed(ServerCall):
     """A call that goes on to a node.
 
+    @ivar account: who makes it; None for nobody.
+    @ivar namespace: where it goes.
     @ivar _kept: what was sent of the request, for another node; None when that is too much or too late.
     @ivar _held: messages which wait until the node can take them.
     @ivar _unpaid: bytes of requests, prefixes and all, which the client is told about once the node has taken them.
     @ivar _only: the first reply, until it is known what comes after it.
     @ivar _extra: the node's own headers, for ours.
+    @ivar notes: how it ends unless it is unary, once who calls may do so no more; or the defect that has ended it.
     """
 
     opaque = True
 
     __slots__ = (
-        "_account",
         "_answered",
         "_dialer",
         "_extra",
         "_held",
         "_kept",
         "_kept_size",
-        "_namespace",
         "_nodes",
         "_only",
         "_onward",
@@ -87,8 +88,10 @@ class Relayed(ServerCall):
         "_tally",
         "_tried",
         "_unpaid",
-        "_way",
         "_whole",
+        "account",
+        "namespace",
+        "way",
     )
 
     def __init__(
@@ -106,9 +109,9 @@ class Relayed(ServerCall):
         super().__init__(protocol, head, _RELAYED)
         self._tally = tally
         self._row = row
-        self._account = account
-        self._way = way
-        self._namespace = namespace
+        self.account = account
+        self.way = way
+        self.namespace = namespace
         self._nodes = nodes
         self._dialer = dialer
         self._tried = 0
@@ -125,11 +128,11 @@ class Relayed(ServerCall):
     def opened(self) -> None:
         protocol = self._protocol
         self.began = protocol.arrived
-        ids = self._way.ids
+        ids = self.way.ids
         if self.tail or ids.trace:
             # The trace goes on with the caller's span: here is none.
             self.tail = self.tail or ids.tail
-            self._state = self._way.state
+            self._state = self.way.state
         else:
             self.tail = begin()
             self._state = b""
@@ -203,7 +206,7 @@ class Relayed(ServerCall):
         ready = channel.connection
         if ready is not None and turn is not None:
             hold(ready, turn)
-        block = self._way.block(channel.scheme, channel.authority, self._namespace)
+        block = self.way.block(channel.scheme, channel.authority, self.namespace)
         if self._state:
             block += self._state
         whole = first[0] if len(first) == 1 else b"".join(first)
@@ -227,15 +230,34 @@ class Relayed(ServerCall):
             return
         try:
             can_go_on = error.undelivered and error.code is not StatusCode.DEADLINE_EXCEEDED
+            if can_go_on and self.notes is not None:
+                self.refuse(self.notes)
+                return
             if can_go_on and self._kept is not None and self._tried < min(len(self._nodes), _MOST_TRIED):
                 self._next(None)
                 return
             self._flush()
             if not error.answered:
-                error = rpc_error(verdict(self._way.service, self._tried, error))
+                error = rpc_error(verdict(self.way.service, self._tried, error))
             self._fail(error.code, error.message, error.details, error.trailing_metadata)
         except Exception as defect:  # noqa: BLE001 - the connection that calls us must live
             self._defect(defect)
+
+    def end(self, error: MicroError) -> bool:
+        """Who calls may do so no more: end what is a stream for sure.
+
+        A unary call finishes: its node does it anyway, and who were told to log in would have it done twice. What has
+        neither been answered nor is still being asked may be one; of its answers one gets through, if it is the last.
+
+        @return: whether it is over.
+        """
+        if not self._done:
+            refusal = rpc_error(error)
+            if not self._headers_sent and self._whole and self._only is None:
+                self.notes = refusal
+                return False
+            self.refuse(refusal)
+        return True
 
     # What the node sends.
 
@@ -252,6 +274,10 @@ class Relayed(ServerCall):
             # Mostly it is the only one, and goes out together with what follows.
             self._only = message
             onward.connection.afterwards.append(self._flush)
+            return True
+        if self.notes is not None:
+            # What is no unary call ends here.
+            self.refuse(self.notes)
             return True
         self._flush()
         return self._write_bytes(message)
@@ -284,16 +310,16 @@ class Relayed(ServerCall):
         self._over(status, "" if status == 0 else _text(head))
 
     def _flush(self) -> None:
-        """Send the reply which waited for what comes after it."""
+        """Send the reply which waited for what comes after it; where only a unary call may go on, it waits longer."""
         reply = self._only
-        if reply is not None:
+        if reply is not None and self.notes is None:
             self._only = None
             if not self._done:
                 self._write_bytes(reply)
 
     def headers_only(self) -> None:
         """The node has sent headers and nothing else for now: so do we."""
-        if not self._done and not self._headers_sent and self._only is None:
+        if not self._done and not self._headers_sent and self._only is None and self.notes is None:
             self._send_head()
 
     def _write_bytes(self, message: bytes) -> bool:
@@ -321,13 +347,14 @@ class Relayed(ServerCall):
         tally = self._tally
         took = tally.count(self._row, code, self.began)
         if code or tally.every:
-            failure, self.notes = self.notes, None
+            notes, self.notes = self.notes, None
+            failure = notes if type(notes) is Failure else None
             if tally.every or failure is not None or is_ours(code, text):
-                way = self._way
+                way = self.way
                 name = tally.name_of(code)
                 trace = trace_of(self.tail).decode() or way.ids.trace
                 ended = Ended(
-                    trace, way.service, way.endpoint, self._account, self._namespace, name, took, text
+                    trace, way.service, way.endpoint, self.account, self.namespace, name, took, text
                 )
                 tally.say(ended, LogLevel.warn if is_ours(code, text) else LogLevel.info, failure)
 

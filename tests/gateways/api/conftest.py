@@ -144,6 +144,12 @@ class OpenGate:
             raise self.refuse
         return self.account, headers.get("micro-namespace", "micro")
 
+    def allow(
+        self, account: Account | None, namespace: str, service: str, endpoint: str, *, core: bool
+    ) -> None:
+        if self.refuse is not None:
+            raise self.refuse
+
     def admit(
         self,
         headers: Mapping[str, str],

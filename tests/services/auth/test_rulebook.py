@@ -93,6 +93,22 @@ def test_holds_at_once(scene: Any) -> None:
     assert may(scene)
 
 
+def test_changes_are_told(scene: Any) -> None:
+    """Who minds is told of each change of a namespace's rules, once it holds; and of no other."""
+    told: list[tuple[str, bool]] = []
+
+    def tell(namespace: str) -> None:
+        verdict = scene.auth._rulebook.verdict(None, "foo", GREETER)
+        told.append((namespace, verdict.granted))
+
+    scene.auth.on_ruled(tell)
+    create(scene, rule())
+    with pytest.raises(BadRequest):
+        create(scene, rule())
+    delete(scene, "rule")
+    assert told == [("foo", False), ("foo", True)]
+
+
 def test_holds_after_restart(scene: Any) -> None:
     """A rule outlives the daemon."""
     create(scene, rule())
