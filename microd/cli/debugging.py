@@ -107,7 +107,7 @@ class Debugged:
         return lines[-count:] if count else lines
 
     def _in_turn(self, method: str, request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """As accounts only are told, and our token is for the server alone, it is asked once for each node: it takes turns."""
+        """As admins only are told, and our token is for the server alone, it is asked once for each node: it takes turns."""
         turns = min(max(1, len(self._nodes)), _MOST_TURNS)
         return [self._call(self._session.remote, method, request) for _ in range(turns)]
 

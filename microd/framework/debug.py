@@ -1,7 +1,7 @@
 """What every service answers besides its own endpoints: how it is, what it was asked, and what it said.
 
 C{/<service>.Debug/Health} and C{Stats} answer everybody who reaches the node; C{Log} and C{Trace} show what others asked for, so
-they answer accounts of the service's namespace (spec micro-v3-server 6.9).
+they answer the admins and services of the service's namespace, as the log of the runtime does (spec micro-v3-server 6.9).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from microd.framework.handlers import Handler, Style
 from microd.framework.schema.codec import codec_of
 from microd.framework.service import Check
 from microd.framework.workers import Workers
-from microd.kernel.access import require_member
+from microd.kernel.access import require_admin
 from microd.kernel.activity import Activity
 from microd.kernel.caller import Account, Caller
 from microd.kernel.errors import BadRequest
@@ -36,7 +36,7 @@ class Debug:
     """The four answers.
 
     @param checks: the author's own; each is asked whenever somebody asks how the service is.
-    @param namespace: whose accounts may read the log and the spans.
+    @param namespace: whose admins and services may read the log and the spans.
     @param bridge: to the author's checks.
     @ivar stopping: whether the service takes its leave.
     """
@@ -92,7 +92,7 @@ class Debug:
         )
 
     async def _let_in(self, call: Call) -> None:
-        require_member(Caller(account=await call.account()), self._namespace)
+        require_admin(Caller(account=await call.account()), self._namespace)
 
     async def _asked(self, check: Check) -> str:
         try:

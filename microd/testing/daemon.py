@@ -36,7 +36,8 @@ class FakeDaemon:
     """One daemon.
 
     @ivar endpoint: where clients connect; C{endpoint.refusing} says that it is down.
-    @ivar accounts: secrets by namespace and id; C{scopes} likewise.
+    @ivar accounts: secrets by namespace and id.
+    @ivar scopes: likewise; without, the account C{admin} has the scope C{admin}, all others have C{service}.
     @ivar nodes: what is registered, by node id; C{registrations} counts how often something was.
     @ivar rules: who may call whom; as in a new namespace, everybody everybody.
     @ivar store: the store, which answers as a daemon's own does; likewise C{blobs} and C{config}.
@@ -151,13 +152,14 @@ class FakeDaemon:
         if request.token not in self._tokens:
             raise BadRequest("invalid token provided")
         issuer, id = self._tokens[request.token]
+        type, scope = ("user", "admin") if id == "admin" else ("service", "service")
         return auth_pb2.InspectResponse(
             account=auth_pb2.Account(
                 id=id,
                 name=id,
-                type="user" if id == "admin" else "service",
+                type=type,
                 issuer=issuer,
-                scopes=self.scopes.get((issuer, id), []),
+                scopes=self.scopes.get((issuer, id), [scope]),
             )
         )
 

@@ -117,17 +117,21 @@ def test_stats(tester: ServiceTester) -> None:
 
 @pytest.mark.parametrize("method", ["Log", "Trace"])
 def test_closed_to_strangers(tester: ServiceTester, method: str) -> None:
-    """What others asked for is shown to nobody without an account, nor to another namespace's."""
+    """What others asked for is shown to nobody without an account, nor to another namespace's, nor to plain users."""
     request, reply = getattr(pb, f"{method}Request"), getattr(pb, f"{method}Response")
     with pytest.raises(Unauthorized):
         asked(tester, method, request(), reply)
     tester.daemon._tokens["theirs"] = ("acme", "spy")
     with pytest.raises(Forbidden):
         tester.call(f"Debug.{method}", request(), reply, metadata={"authorization": "Bearer theirs"})
+    tester.daemon._tokens["plain"] = ("micro", "ada")
+    tester.daemon.scopes["micro", "ada"] = []
+    with pytest.raises(Forbidden, match="this needs an admin of the namespace micro"):
+        tester.call(f"Debug.{method}", request(), reply, metadata={"authorization": "Bearer plain"})
 
 
 def test_trace(tester: ServiceTester) -> None:
-    """An account of the namespace reads the spans, all or one trace's; calls of Debug are none of them."""
+    """A service of the namespace reads the spans, all or one trace's; calls of Debug are none of them."""
     uuid = "0af76519-16cd-43dd-8448-eb211c80319c"
     tester.call("FooBar.Same", Text(), Text)
     tester.call("FooBar.Same", Text(), Text, metadata={"micro-trace-id": uuid})

@@ -79,7 +79,7 @@ def stats(context: click.Context, services: tuple[str, ...], all_: str | None) -
 @click.option("--id", "id_", default="", metavar="TRACE", help="Only this trace: 32 hex digits, or a UUID.")
 @click.pass_context
 def trace(context: click.Context, service: str, id_: str) -> None:
-    """Show the last calls which SERVICE answered and made, the oldest first."""
+    """Show the last calls which SERVICE answered and made, the oldest first. For admins of its namespace."""
     session = context.ensure_object(Session)
     if not service:
         click.echo(context.get_help())
@@ -101,7 +101,8 @@ def trace(context: click.Context, service: str, id_: str) -> None:
 @click.option("--since", default="", metavar="WHEN", help="Nothing older: 10m, or 2025-01-31T12:00:00Z.")
 @click.pass_context
 def logs(context: click.Context, service: str, lines: int, since: str) -> None:
-    """Show the last lines of the log of SERVICE, wherever it runs: what it remembers, with the trace of each.
+    """Show the last lines of the log of SERVICE, wherever it runs: what it remembers, with the trace of each. For admins of
+    its namespace.
 
     `micro logs` shows all that a service printed which the runtime runs.
     """
