@@ -207,15 +207,15 @@ def grpc_server(
         **debug_methods(service.name, debug, workers, client.inspect, activity),
         **published.methods(workers, bridge, lambda token: bridge.theirs(client.inspect(token)), activity),
     }
+    reflection = Reflection(published.service_names, [published.contract.pool])
+    tools = {**health.methods(), **reflection.methods()}
     if rules is not None:
         methods = {
             path: rules.guarded(path.rpartition(".")[2].replace("/", "."), method)
             for path, method in methods.items()
         }
-    reflection = Reflection(published.service_names, [published.contract.pool])
-    return GrpcServer(
-        {**methods, **health.methods(), **reflection.methods()}, clock=clock, fallback=AnyPackage(methods)
-    )
+        tools = {path: rules.walled(method) for path, method in tools.items()}
+    return GrpcServer({**methods, **tools}, clock=clock, fallback=AnyPackage(methods))
 
 
 def entry_of(

@@ -8,8 +8,11 @@ more before somebody is turned away, so that a grant holds at once.
 Where the daemon cannot be asked, the rules stay what they were. As long as they were never known, calls are refused with 503: what
 was closed to strangers must not be open because a question went unanswered.
 
-How a call was decided is remembered by its C{authorization} until the rules are fetched again, which a call like one before finds
-in a fifth of a microsecond.
+And it looks at the namespace which the door routed the call in: whoever gets a node of another namespace into the registry as
+one of theirs, by a name that resolves to it or before it was there, has calls arrive here that were never let in to it.
+
+How a call was decided is remembered with its headers, and by what they say of the caller, until the rules are fetched again,
+which a call like one before finds in a tenth of a microsecond.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from twisted.python.failure import Failure
 from microd.framework.failures import rpc_error
 from microd.kernel.authorization import token_of
 from microd.kernel.caller import DEFAULT_NAMESPACE, Account
-from microd.kernel.errors import MicroError, Unavailable
+from microd.kernel.errors import Forbidden, MicroError, Unavailable
 from microd.kernel.rules import Resource, Rule, decide, in_order, refusal, who_matters
 from microd.txgrpc import Method, ServerCall
 from microd.wire import auth_pb2 as wire
@@ -38,6 +41,9 @@ EVERY, AT_MOST_EVERY = 15.0, 0.25
 
 #: Callers of an endpoint which are remembered, and characters of what one may show.
 MOST, LONGEST = 1024, 4096
+
+#: The namespace of a call which was routed in all of them at once.
+EVERYWHERE = "*"
 
 
 class Asking(Protocol):
@@ -118,13 +124,17 @@ class Rules:
 
         @param name: C{Struct.Method}.
         """
-        known: dict[str | None, int] = {}
+        known: dict[tuple[Any, Any], int] = {}
         resource = Resource("service", self._service, name)
         handler = method.handler
 
         # Not a coroutine, as one more around each handler's would be half a microsecond.
         def enter(request: Any, call: ServerCall) -> Any:
-            if known.get(call.head.metadata.get("authorization"), 0) == self.era > 0:
+            head = call.head
+            if head.kept == self.era:
+                return handler(request, call)
+            if known.get(_said(call), 0) == self.era > 0:
+                head.kept = self.era
                 return handler(request, call)
             return late(request, call)
 
@@ -145,16 +155,37 @@ class Rules:
         late: Callable[[Any, ServerCall], Any] = stream if method.streams_out else unary
         return replace(method, handler=enter)
 
-    async def _let_in(self, resource: Resource, call: ServerCall, known: dict[str | None, int]) -> None:
-        authorization = call.head.metadata.get("authorization")
+    def walled(self, method: Method) -> Method:
+        """A method which anybody may call, though not in another namespace."""
+        handler = method.handler
+
+        def enter(request: Any, call: ServerCall) -> Any:
+            self._require_own(call)
+            return handler(request, call)
+
+        return replace(method, handler=enter)
+
+    def _require_own(self, call: ServerCall) -> None:
+        """Let no call pass that was routed in another namespace; one that was not routed does not say."""
+        asked = call.head.metadata.get("micro-namespace")
+        if asked and asked not in (self._client.namespace, EVERYWHERE):
+            problem = Forbidden(
+                f"this node of {self._service} is not the namespace {asked[:64]}'s, in which it was called: "
+                "see who registered its address there (`micro services`), and call it in its own"
+            )
+            raise rpc_error(problem.identified(self._service))
+
+    async def _let_in(self, resource: Resource, call: ServerCall, known: dict[tuple[Any, Any], int]) -> None:
+        self._require_own(call)
+        said = _said(call)
         try:
-            await self._require(resource, call, authorization)
+            await self._require(resource, call, said[0])
         except MicroError as problem:
             raise rpc_error(problem.identified(self._service)) from None
-        if len(authorization or "") <= LONGEST:
+        if len(said[0] or "") <= LONGEST:
             if len(known) >= MOST:
                 known.clear()
-            known[authorization] = self.era
+            known[said] = self.era
 
     async def _require(self, resource: Resource, call: ServerCall, authorization: object) -> None:
         """Let a call pass.
@@ -225,7 +256,13 @@ class Rules:
 
 def _is_everywhere(call: ServerCall) -> bool:
     """Whether the call was routed in all namespaces at once, as only the platform's admins may; other rules hold there."""
-    return bool(call.head.metadata.get("micro-namespace") == "*")
+    return bool(call.head.metadata.get("micro-namespace") == EVERYWHERE)
+
+
+def _said(call: ServerCall) -> tuple[Any, Any]:
+    """What a call says of its caller, and of the namespace that it was routed in."""
+    get = call.head.metadata.get
+    return get("authorization"), get("micro-namespace")
 
 
 def _administers(account: Account | None) -> bool:

@@ -306,6 +306,54 @@ def test_everywhere(reached: Reached) -> None:
     assert reached.call(token=reached.token("micro", "admin", "admin-secret"), micro_namespace="*")
 
 
+TOOLS = ("/grpc.health.v1.Health/Check", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_another_namespace(reached: Reached, path: str) -> None:
+    """A call that was routed in another namespace is refused, also when just such a one was let in, and by admins too."""
+    reached.daemon.scopes["micro", "admin"] = ["admin"]
+    for token in ("", reached.token("crew", "ada"), reached.token("micro", "admin", "admin-secret")):
+        if token or path != "Debug/Log":
+            assert reached.call(path, token, micro_namespace="crew") is not None
+        for asked in ("other", "micro", "crew,other", "Crew", "crewx"):
+            with pytest.raises(Forbidden, match=f"this node of greeter is not the namespace {asked}'s") as no:
+                reached.call(path, token, micro_namespace=asked)
+            assert no.value.code == 403
+            assert "crew" not in no.value.detail.replace(asked, "")
+        if token or path != "Debug/Log":
+            assert reached.call(path, token, micro_namespace="crew") is not None
+            assert reached.call(path, token) is not None
+
+
+@pytest.mark.parametrize("path", TOOLS)
+def test_tools_of_another_namespace(reached: Reached, path: str) -> None:
+    """What tools ask is not answered in another namespace either."""
+
+    async def ask(metadata: dict[str, str]) -> list[bytes]:
+        async with reached.port.stream_stream(path)(metadata=metadata) as stream:
+            await stream.write(b"")
+            await stream.done_writing()
+            return [reply async for reply in stream]
+
+    for asked in ({}, {"micro-namespace": "crew"}, {"micro-namespace": "*"}):
+        assert len(done(Deferred.fromCoroutine(ask(asked)))) == 1
+    with pytest.raises(RpcError, match="is not the namespace other's"):
+        done(Deferred.fromCoroutine(ask({"micro-namespace": "other"})))
+
+
+def test_same_headers(reached: Reached) -> None:
+    """Calls with the very same headers are let in once in each era of the rules, and not at all once that is over."""
+    member = reached.token("crew", "ada")
+    assert reached.call(token=member)
+    assert reached.call(token=member)
+    reached.keep(Rule("nobody", "*", Resource(), granted=False))
+    reached.clock.advance(EVERY)
+    for _ in range(2):
+        with pytest.raises(Forbidden):
+            reached.call(token=member)
+
+
 def test_end(reached: Reached) -> None:
     """A service that has stopped asks no more."""
     reached.rules.end()
