@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import IService
@@ -14,7 +15,7 @@ from twisted.python.logfile import LogFile
 
 from microd import __version__
 from microd.app.settings import TABLE
-from microd.app.sources import BadSettings, data_folder, load, unknown_names
+from microd.app.sources import BadSettings, data_folder, load, unknown_names, unreadable
 from microd.app.values import LOG_LEVELS
 
 
@@ -27,6 +28,13 @@ class Options(usage.Options):
         ["conf", "c", None, "settings file (TOML)"],
         *([row.option, None, None, f"{row.help} [{row.env}]"] for row in TABLE.values()),
     ]
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Read the words; one that is no option, or lacks its value, ends the process with one sentence."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as problem:
+            sys.exit(f"microd: command line: {unreadable(str(problem))}")
 
     def opt_version(self) -> None:
         """Print microd's version and end."""

@@ -53,6 +53,20 @@ def unknown_names(environ: Mapping[str, str]) -> list[str]:
     ]
 
 
+def unreadable(complaint: str) -> str:
+    """What to say where getopt complains of an option: what it wants, or which one may have been meant."""
+    rows = {f"--{row.option}": row for row in TABLE.values()}
+    word = next((word for word in complaint.split() if word.startswith("-")), "")
+    if "requires argument" in complaint and word in rows:
+        try:
+            rows[word].read("")
+        except ValueError as wanted:
+            return f"{word} {wanted}"
+        return f"{word} wants a value"
+    near = _nearest(word, rows) if "not recognized" in complaint else ""
+    return f"{complaint.rstrip('.')}{near or '; see `micro server --help`'}"
+
+
 def data_folder(settings: Settings, environ: Mapping[str, str]) -> Path:
     """Where everything that is kept is kept."""
     if settings.daemon.data:

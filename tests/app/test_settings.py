@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from microd.app.settings import SECTIONS, TABLE, Settings
-from microd.app.sources import BadSettings, data_folder, load, unknown_names
+from microd.app.sources import BadSettings, data_folder, load, unknown_names, unreadable
 from microd.app.values import endpoint_string, is_local
 
 CONF = Path(__file__).parents[2] / "conf" / "microd.toml"
@@ -97,6 +97,26 @@ def test_bad_option() -> None:
     """A mistake on the command line names the option."""
     with pytest.raises(BadSettings, match="--api-max-body"):
         load(None, {}, {"api.max_body": "huge"})
+
+
+@pytest.mark.parametrize(
+    ("complaint", "said"),
+    [
+        ("option --access-log requires argument", "--access-log wants true or false"),
+        ("option --api-timeout requires argument", '--api-timeout wants a duration such as "20s" or "1m30s"'),
+        ("option --data requires argument", "--data wants a value"),
+        ("option --conf requires argument", "option --conf requires argument; see `micro server --help`"),
+        (
+            "option --acess-log not recognized",
+            "option --acess-log not recognized; did you mean --access-log?",
+        ),
+        ("option --zzz not recognized", "option --zzz not recognized; see `micro server --help`"),
+        ("Wrong number of arguments.", "Wrong number of arguments; see `micro server --help`"),
+    ],
+)
+def test_unreadable_option(complaint: str, said: str) -> None:
+    """An option without its value is told what it wants; one that is unknown, which may have been meant."""
+    assert unreadable(complaint) == said
 
 
 def test_data_folder(tmp_path: Path) -> None:

@@ -75,11 +75,12 @@ def test_count(user: User) -> None:
 
 
 @pytest.mark.parametrize("words", [("publish",), ("publish", "news"), ("subscribe",)])
-def test_help(user: User, daemon: Daemon, words: tuple[str, ...]) -> None:
-    """Without what it needs a command shows its help."""
+def test_missing_words(user: User, daemon: Daemon, words: tuple[str, ...]) -> None:
+    """Without what it needs a command says what to write."""
     got = user.micro("broker", *words)
-    assert got.code == 0
-    assert got.out.startswith("micro broker")
+    assert (got.code, got.out) == (1, "")
+    assert got.err.startswith("Missing topic")
+    assert f"Write `micro broker {words[0]} TOPIC" in got.err
     assert not daemon.calls
 
 

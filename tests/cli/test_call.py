@@ -98,9 +98,19 @@ def test_no_json_back(user: User, daemon: Daemon) -> None:
     assert (got.code, got.err) == (3, "Error while trying to format the response\n")
 
 
-def test_few_words(user: User) -> None:
-    """Fewer than two words show the help."""
-    assert user.micro("call", "greeter").out.startswith("micro call - ")
+@pytest.mark.parametrize("command", ["call", "stream"])
+def test_few_words(user: User, command: str) -> None:
+    """Fewer than two words show the help; a service without an endpoint is an error as well."""
+    got = user.micro(command)
+    assert (got.code, got.err) == (0, "")
+    assert got.out.startswith(f"micro {command} - ")
+    got = user.micro(command, "greeter")
+    assert got.code == 1
+    assert got.out.startswith(f"micro {command} - ")
+    assert got.err == (
+        f"The endpoint of greeter is missing. Write `micro {command} greeter STRUCT.METHOD`; "
+        "`micro get service greeter` lists them.\n"
+    )
 
 
 def test_stream(user: User, daemon: Daemon) -> None:

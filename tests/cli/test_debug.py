@@ -155,7 +155,7 @@ def test_no_service(user: User, nodes: Nodes, words: tuple[str, ...]) -> None:
     """Without a service there is help; health says what it wants."""
     got = user.micro("debug", *words)
     if words == ("health",):
-        assert (got.code, got.err) == (128, "Require service name\n")
+        assert (got.code, got.err) == (1, "Require service name. Write `micro debug health SERVICE`.\n")
     else:
         assert got.out.startswith(f"micro debug {words[0]} - ")
 

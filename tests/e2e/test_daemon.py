@@ -93,6 +93,7 @@ def test_bad_conf(platform: Platform, text: str, words: tuple[str, ...]) -> None
             "/none.pem: No such file or directory; choose another",
         ),
         (("--proxy-address", "tls:0:privateKey=/none.pem"), "/none.pem"),
+        (("--access-log",), "microd: command line: --access-log wants true or false"),
         (("--auth-admin-secret-file", "/none"), "auth.admin_secret_file: /none: No such file"),
     ],
 )

@@ -28,10 +28,7 @@ def broker() -> None:
     "--header", "-H", multiple=True, metavar="KEY=VALUE", help="A header of the message; repeat it."
 )
 @pass_session
-@click.pass_context
-def publish(
-    context: click.Context, session: Session, topic: str, words: tuple[str, ...], header: tuple[str, ...]
-) -> None:
+def publish(session: Session, topic: str, words: tuple[str, ...], header: tuple[str, ...]) -> None:
     """Send a message to all who are subscribed to TOPIC: micro broker publish TOPIC MESSAGE.
 
     Words are joined with spaces; - stands for standard input. What is JSON is sent as such.
@@ -39,8 +36,7 @@ def publish(
     from microd.wire.broker_pb2 import Empty, Message, PublishRequest
 
     if not topic or not words:
-        click.echo(context.get_help())
-        return
+        raise CommandFailed("missing topic or message", remedy="Write `micro broker publish TOPIC MESSAGE`.")
     body = sys.stdin.buffer.read() if words == ("-",) else " ".join(words).encode()
     kind = "application/json" if _is_json(body) else "text/plain"
     said = {"Micro-Topic": topic, "Content-Type": kind, **_pairs(header)}
@@ -55,14 +51,12 @@ def publish(
 )
 @click.option("--count", "-n", default=0, type=click.IntRange(0), metavar="N", help="End after so many.")
 @pass_session
-@click.pass_context
-def subscribe(context: click.Context, session: Session, topic: str, queue: str, count: int) -> None:
+def subscribe(session: Session, topic: str, queue: str, count: int) -> None:
     """Print the messages of TOPIC as they come, until Ctrl-C. With --json each is one line."""
     from microd.wire.broker_pb2 import Message, SubscribeRequest
 
     if not topic:
-        click.echo(context.get_help())
-        return
+        raise CommandFailed("missing topic", remedy="Write `micro broker subscribe TOPIC`.")
     request = SubscribeRequest(topic=topic, queue=queue)
     try:
         for number, message in enumerate(

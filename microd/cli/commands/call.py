@@ -47,8 +47,7 @@ def call(
 
     The request may also be @FILE, or - for standard input.
     """
-    if len(words) < 2:
-        click.echo(context.get_help())
+    if not _complete(context, words):
         return
     patience = _patience(timeout)
     reply = _remote(session, address).call_json(
@@ -84,8 +83,7 @@ def stream(
 
     With --json each reply is one line. The request may also be @FILE, or - for standard input.
     """
-    if len(words) < 2:
-        click.echo(context.get_help())
+    if not _complete(context, words):
         return
     for reply in _remote(session, address).stream_json(
         _path(words),
@@ -98,6 +96,18 @@ def stream(
             click.echo(json.dumps(json.loads(reply), ensure_ascii=False))
         else:
             click.echo(reply if output == "raw" else _laid_out(reply))
+
+
+def _complete(context: click.Context, words: tuple[str, ...]) -> bool:
+    """Whether the words name an endpoint; else there is help, and an error where a service stands alone."""
+    if len(words) < 2:
+        click.echo(context.get_help())
+    if len(words) == 1:
+        raise CommandFailed(
+            f"the endpoint of {words[0]} is missing",
+            remedy=f"Write `{context.command_path} {words[0]} STRUCT.METHOD`; `micro get service {words[0]}` lists them.",
+        )
+    return len(words) > 1
 
 
 def pairs_from(words: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ import click
 from microd.cli.catalogue import Service, every_service, look_up, not_found
 from microd.cli.debugging import Answer, Debugged, went
 from microd.cli.durations import go_duration
-from microd.cli.failure import FAILED, MALFORMED, OTHER, CommandFailed
+from microd.cli.failure import FAILED, MALFORMED, CommandFailed
 from microd.cli.layout import bordered
 from microd.cli.lazy import MicroGroup, pass_session
 from microd.cli.moments import moment
@@ -35,7 +35,7 @@ def debug() -> None:
 def health(session: Session, service: str) -> None:
     """Ask each node of SERVICE whether it can do its work; the exit code is 1 where one cannot."""
     if not service:
-        raise CommandFailed("require service name", OTHER)
+        raise CommandFailed("require service name", remedy="Write `micro debug health SERVICE`.")
     debugged = _debugged(session, service)
     answers = debugged.of_each_node("Health")
     states = [answer.failure or str(answer.said.get("status") or "ok") for answer in answers]
