@@ -7,6 +7,7 @@ from typing import Protocol
 
 from microd.kernel.caller import Account
 from microd.services.auth.model import Resource
+from microd.services.auth.turns import Asker
 
 
 class Vault(Protocol):
@@ -23,15 +24,15 @@ class Vault(Protocol):
 
 
 class Hasher(Protocol):
-    """Makes of a secret something which can be kept."""
+    """Makes of a secret something which can be kept. Askers take turns (L{microd.services.auth.turns})."""
 
-    async def hash(self, secret: str) -> str:
+    async def hash(self, secret: str, asker: Asker = ...) -> str:
         """A salted hash, with the parameters which made it.
 
         @raise Unavailable: too many are being made at this moment; nothing was done.
         """
 
-    async def matches(self, secret: str, hashed: str) -> bool:
+    async def matches(self, secret: str, hashed: str, asker: Asker = ...) -> bool:
         """Whether C{hashed} was made of C{secret}.
 
         @raise Unavailable: as above.

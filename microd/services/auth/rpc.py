@@ -55,6 +55,7 @@ class _Rpc:
             secret=request.secret,
             refresh_token=request.refresh_token,
             lifetime=request.token_expiry,
+            peer=caller.peer,
         )
         return wire.TokenResponse(token=token_message(token))
 

@@ -1,6 +1,6 @@
 """Secrets are kept as scrypt hashes, computed in a few threads of their own.
 
-Each hash takes 32 MiB while it is being made: two threads and a short queue keep a flood of logins from eating the
+Each hash takes 32 MiB while it is being made: two threads and a short queue, with fair turns, keep a flood of logins from eating the
 machine.
 """
 
@@ -16,18 +16,20 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from microd.kernel.errors import Unavailable
+from microd.services.auth.turns import PLATFORM_ASKER, Asker, Turns
 
 T = TypeVar("T")
 #: Characters from which on a secret is too long to be found by trying, as those are which programs make; and how many of
 #: those found right are known again.
 LONG = 32
 _MOST_KNOWN = 256
+#: Hashes which are made at once.
+THREADS = 2
 
 #: Runs a function where it may take its time.
 Elsewhere = Callable[[Callable[[], bytes]], Awaitable[bytes]]
@@ -77,40 +79,52 @@ class ScryptHasher:
     """Hashes secrets with scrypt; L{microd.services.auth.interface.Hasher}.
 
     What makes trying slow makes a service's start slow too: one that gets an account of its own would wait for three
-    hashes. So a long secret that was just hashed, or found right, is known again without another: by a keyed digest,
-    in memory only. For one that somebody chose to remember nothing of the sort is kept.
+    hashes. So a long secret that was just hashed, or found right, is known again without another, and without waiting for
+    a turn (L{microd.services.auth.turns}) however many guess: by a keyed digest, in memory only. For one that somebody
+    chose to remember nothing of the sort is kept.
 
-    @ivar waiting: how many wait for their turn, or have it.
+    @param threads: how many hashes C{elsewhere} makes at once.
     """
 
-    #: Who comes when so many wait is told to come back later.
-    most_waiting = 64
-
-    def __init__(self, elsewhere: Elsewhere, cost: Cost) -> None:
+    def __init__(self, elsewhere: Elsewhere, cost: Cost, threads: int = THREADS) -> None:
         self._elsewhere = elsewhere
         self._cost = cost
-        self.waiting = 0
+        self._turns: Turns[bytes] = Turns(threads)
         self._key = os.urandom(32)
         self._known: OrderedDict[str, bytes] = OrderedDict()
 
-    async def hash(self, secret: str) -> str:
+    async def hash(self, secret: str, asker: Asker = PLATFORM_ASKER) -> str:
         """Hash a secret with new salt."""
         cost, salt = self._cost, os.urandom(16)
-        hashed = written(cost, salt, await self._run(secret, salt, cost))
+        made = await self._turns.run(asker, lambda: self._made(secret, salt, cost))
+        hashed = written(cost, salt, made)
         self._know(secret, hashed)
         return hashed
 
-    async def matches(self, secret: str, hashed: str) -> bool:
+    async def matches(self, secret: str, hashed: str, asker: Asker = PLATFORM_ASKER) -> bool:
         """Compare in constant time."""
-        known = self._known.get(hashed)
-        if known is not None and hmac.compare_digest(self._digest(secret), known):
-            self._known.move_to_end(hashed)
+        if self._knows(secret, hashed):
             return True
         cost, salt, expected = read(hashed)
-        right = hmac.compare_digest(await self._run(secret, salt, cost), expected)
+
+        def check() -> Deferred[bytes]:
+            # Somebody else who waited may have shown that it is right.
+            return succeed(expected) if self._knows(secret, hashed) else self._made(secret, salt, cost)
+
+        right = hmac.compare_digest(await self._turns.run(asker, check), expected)
         if right:
             self._know(secret, hashed)
         return right
+
+    def _made(self, secret: str, salt: bytes, cost: Cost) -> Deferred[bytes]:
+        return Deferred.fromCoroutine(_awaited(self._elsewhere(lambda: scrypt(secret, salt, cost))))
+
+    def _knows(self, secret: str, hashed: str) -> bool:
+        known = self._known.get(hashed)
+        if known is None or not hmac.compare_digest(self._digest(secret), known):
+            return False
+        self._known.move_to_end(hashed)
+        return True
 
     def _know(self, secret: str, hashed: str) -> None:
         if len(secret) >= LONG:
@@ -121,20 +135,15 @@ class ScryptHasher:
     def _digest(self, secret: str) -> bytes:
         return hashlib.blake2b(secret.encode("utf-8", "surrogatepass"), key=self._key).digest()
 
-    async def _run(self, secret: str, salt: bytes, cost: Cost) -> bytes:
-        if self.waiting >= self.most_waiting:
-            raise Unavailable("too many secrets are being checked at this moment: try again in a few seconds")
-        self.waiting += 1
-        try:
-            return await self._elsewhere(lambda: scrypt(secret, salt, cost))
-        finally:
-            self.waiting -= 1
+
+async def _awaited(work: Awaitable[bytes]) -> bytes:
+    return await work
 
 
 class HashingThreads(Service):
     """The threads which hashes are made in."""
 
-    def __init__(self, reactor: IReactorFromThreads, threads: int = 2) -> None:
+    def __init__(self, reactor: IReactorFromThreads, threads: int = THREADS) -> None:
         self._reactor = reactor
         self._pool = ThreadPool(minthreads=0, maxthreads=threads, name="microd-auth")
 

@@ -32,8 +32,9 @@ from microd.services.auth.model import (
     WrongSecret,
 )
 from microd.services.auth.rulebook import Rulebook
-from microd.services.auth.sessions import NAME, Seal, Shown, begun, ended, used
+from microd.services.auth.sessions import NAME, Crowded, Seal, Shown, begun, crowded, ended, used
 from microd.services.auth.tokens import Claims, Mint, Remembered
+from microd.services.auth.turns import guessing, known
 from microd.services.auth.verdicts import refusal
 
 
@@ -70,6 +71,7 @@ class Auth(OrderedService):
         self._told: list[Callable[[str, str], None]] = []
         self._told_of_rules: list[Callable[[str], None]] = []
         self._turn = DeferredLock()
+        self._crowded = Crowded()
 
     async def _start(self) -> None:
         await super()._start()
@@ -121,21 +123,31 @@ class Auth(OrderedService):
         return account
 
     async def token(
-        self, namespace: str, *, id: str = "", secret: str = "", refresh_token: str = "", lifetime: int = 0
+        self,
+        namespace: str,
+        *,
+        id: str = "",
+        secret: str = "",
+        refresh_token: str = "",
+        lifetime: int = 0,
+        peer: str = "",
     ) -> Token:
         """Exchange a secret, a refresh token or a service's credential for an access token.
 
-        A refresh token is replaced with each use; L{microd.services.auth.sessions} says what becomes of the old one.
+        A refresh token is replaced with each use; L{microd.services.auth.sessions} says what becomes of the old one. A
+        secret begins a session: where the account has 32 of them, the one that would end first ends now.
 
         @param namespace: the account's; empty: the one which a refresh token or a credential tells, else C{micro}.
         @param id: an account's id, or its name.
         @param lifetime: seconds; 0 for the default.
+        @param peer: who asks: C{host:port}; turns to have a secret checked go by it (L{microd.services.auth.turns}).
+        @raise Unavailable: too many secrets are being checked.
         """
         seconds = rules.lifetime_of(lifetime)
         if refresh_token:
             proof = await self._refreshed(namespace, refresh_token)
         elif id and secret:
-            proof = await self._logged_in(namespace or DEFAULT_NAMESPACE, id, secret)
+            proof = await self._logged_in(namespace or DEFAULT_NAMESPACE, id, secret, peer)
         else:
             raise BadRequest("Credentials or a refresh token required")
         now = int(self._clock.seconds())
@@ -195,13 +207,13 @@ class Auth(OrderedService):
         @raise BadRequest: there can be no such account, or there is one.
         @raise Unauthorized: whoever asks was deleted or revoked meanwhile.
         """
-        known = self.generation(asking)
+        unrevoked = self.generation(asking)
         account = rules.account_from(draft, namespace, self._clock.seconds())
         secret = rules.require_secret(draft.secret) or str(uuid.uuid4())
         await self._require_new(account)
-        hashed = await self._hasher.hash(secret)
+        hashed = await self._hasher.hash(secret, known(asking))
         async with _Turn(self._turn):
-            self._require_unrevoked(asking, known)
+            self._require_unrevoked(asking, unrevoked)
             await self._require_new(account)
             await self._accounts.keep(Enrolment(account, hashed))
         return account, secret
@@ -218,9 +230,9 @@ class Auth(OrderedService):
         """
         if not id:
             raise BadRequest("Missing ID")
-        known = self.generation(asking)
+        unrevoked = self.generation(asking)
         async with _Turn(self._turn):
-            self._require_unrevoked(asking, known)
+            self._require_unrevoked(asking, unrevoked)
             kept = await self._accounts.find(namespace, id)
             if kept is None:
                 raise UnknownAccount
@@ -237,18 +249,18 @@ class Auth(OrderedService):
         """Give an account another secret; whatever was issued to it before is void at once."""
         if not new:
             raise BadRequest("New secret should not be blank")
-        known = self.generation(asking)
+        unrevoked = self.generation(asking)
         kept = await self._accounts.find(namespace, id)
         if kept is None:
             raise UnknownAccount
         skip = rules.may_skip_old_secret(asking, namespace)
         rules.require_secret(new)
-        if not skip and not await self._hasher.matches(rules.require_secret(old), kept.hashed):
+        if not skip and not await self._hasher.matches(rules.require_secret(old), kept.hashed, known(asking)):
             raise WrongSecret
-        hashed = await self._hasher.hash(new)
+        hashed = await self._hasher.hash(new, known(asking))
         async with _Turn(self._turn):
             await self._unchanged(kept)
-            self._require_unrevoked(asking, known)
+            self._require_unrevoked(asking, unrevoked)
             await self._replace(Enrolment(kept.account, hashed))
         self._first.secret_void(kept.account)
 
@@ -309,7 +321,7 @@ class Auth(OrderedService):
             return None
         return _Proof(claims.account, claims.generation, token)
 
-    async def _logged_in(self, namespace: str, id: str, secret: str) -> _Proof:
+    async def _logged_in(self, namespace: str, id: str, secret: str, peer: str) -> _Proof:
         service = self._credential(namespace, secret)
         if service is not None:
             if id not in (service.account.id, service.account.name):
@@ -318,13 +330,16 @@ class Auth(OrderedService):
         kept = await self._accounts.find(namespace, id)
         if kept is None:
             raise InvalidToken if secret.count(".") == 2 else UnknownAccount
-        if not await self._hasher.matches(rules.require_secret(secret), kept.hashed):
+        asker = guessing(kept.account, peer)
+        if not await self._hasher.matches(rules.require_secret(secret), kept.hashed, asker):
             raise WrongSecret
         name = os.urandom(NAME)
         async with _Turn(self._turn):
             kept = await self._unchanged(kept)
-            generation = self.generation(kept.account)
-            await self._accounts.keep(begun(kept, name, self._clock.seconds()))
+            generation, now = self.generation(kept.account), self._clock.seconds()
+            await self._accounts.keep(begun(kept, name, now))
+        if crowded(kept, now):
+            self._crowded.tell(kept.account, now)
         return _Proof(kept.account, generation, self._seal.token(Shown(namespace, kept.account.id, name, 0)))
 
     async def _refreshed(self, namespace: str, token: str) -> _Proof:

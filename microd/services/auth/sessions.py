@@ -9,6 +9,9 @@ A I{session} begins with a login, and has one refresh token at a time: each use 
 So who asks twice at the same time, or asks again because the answer was lost, gets what the first answer said; and where
 two go on from the same token, one of them having stolen it, both are out.
 
+An account has at most L{MOST_SESSIONS} of them: a login beyond ends the one that would end first, which is the one that was
+used longest ago, and its refresh token buys nothing any more. The log says so.
+
 Nothing is kept from which a token could be made. A token says its session's name and the number of its turn, under a MAC
 whose key is derived from the one which signs access tokens; what is kept is a hash of the name, and the turn. Whatever we
 did not make is refused before anything is looked up.
@@ -25,6 +28,9 @@ import struct
 from dataclasses import replace
 from typing import NamedTuple
 
+from twisted.logger import Logger
+
+from microd.kernel.caller import Account
 from microd.services.auth.model import Enrolment, Session
 
 #: Seconds which a session lasts after its last use.
@@ -35,6 +41,8 @@ RACE = 30.0
 SKEW = 30.0
 #: Sessions which an account has at most; the one that ends first makes room.
 MOST_SESSIONS = 32
+#: Seconds for which the log says no more of accounts with too many.
+TOLD_EVERY = 60.0
 #: Bytes of a session's name.
 NAME = 16
 _TURN = struct.Struct(">I")
@@ -100,6 +108,36 @@ def begun(kept: Enrolment, name: bytes, now: float) -> Enrolment:
     living = sorted((each for each in kept.sessions if each.expires > now), key=lambda each: each.expires)
     session = Session(_digest(name), 0, now, now + LIFETIME)
     return replace(kept, sessions=(*living[-(MOST_SESSIONS - 1) :], session))
+
+
+def crowded(kept: Enrolment, now: float) -> bool:
+    """Whether another session ends one of those that there are."""
+    return sum(each.expires > now for each in kept.sessions) >= MOST_SESSIONS
+
+
+class Crowded:
+    """Says in the log that an account has so many sessions that they end each other, once in a while for all accounts."""
+
+    log = Logger()
+
+    def __init__(self) -> None:
+        self._next = 0.0
+        self._untold = 0
+
+    def tell(self, account: Account, now: float) -> None:
+        """Say it, or count it for the next time."""
+        if now < self._next:
+            self._untold += 1
+            return
+        self.log.info(
+            "{id} of {namespace} logged in with {most} sessions, so that the one used longest ago ended; "
+            "{untold} such logins since this was last said",
+            id=account.id,
+            namespace=account.issuer,
+            most=MOST_SESSIONS,
+            untold=self._untold,
+        )
+        self._next, self._untold = now + TOLD_EVERY, 0
 
 
 def used(kept: Enrolment, shown: Shown, now: float) -> Step:

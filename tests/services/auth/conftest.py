@@ -10,6 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, globalLogPublisher
+from zope.interface import provider
 
 from microd.kernel.caller import Account, Caller
 from microd.services.auth import rpc
@@ -69,6 +71,21 @@ class Scene:
         """Let an account of the platform be gone, as no call could do it."""
         gone = {f"{kind}/micro/{id}": None for kind in ("account", "name")}
         self.now(self.vault.apply({**gone, f"generation/micro/{id}": b"1"}))
+
+    def told(self, work: Callable[[], object]) -> list[str]:
+        """What the log says while something is done."""
+        told: list[str] = []
+
+        @provider(ILogObserver)
+        def observe(event: dict[str, Any]) -> None:
+            told.append(event["log_format"].format(**event))
+
+        globalLogPublisher.addObserver(observe)
+        try:
+            work()
+        finally:
+            globalLogPublisher.removeObserver(observe)
+        return told
 
     def token(self, namespace: str = "micro", **asked: Any) -> Token:
         """Ask for a token."""

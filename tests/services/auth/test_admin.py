@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.logger import ILogObserver, globalLogPublisher
-from zope.interface import provider
 
 from microd.services.auth.model import InvalidToken, WrongSecret
 
@@ -19,22 +16,6 @@ def fresh(key: Any, tmp_path: Any, scene: Any) -> Any:
     made = type(scene)(key, tmp_path / "data")
     made.chosen = ""
     return made
-
-
-def lines(work: Callable[[], object]) -> list[str]:
-    """What the log says while something is done."""
-    told: list[str] = []
-
-    @provider(ILogObserver)
-    def observe(event: dict[str, Any]) -> None:
-        told.append(event["log_format"].format(**event))
-
-    globalLogPublisher.addObserver(observe)
-    try:
-        work()
-    finally:
-        globalLogPublisher.removeObserver(observe)
-    return told
 
 
 def test_made(fresh: Any) -> None:
@@ -48,7 +29,7 @@ def test_made(fresh: Any) -> None:
 
 def test_told_once(fresh: Any) -> None:
     """The log says where the secret is, at the first start only, and never what it is."""
-    told = lines(fresh.start) + lines(fresh.start)
+    told = fresh.told(fresh.start) + fresh.told(fresh.start)
     file = fresh.data / "admin-secret"
     assert [line for line in told if str(file) in line] == [f"the secret of the account admin is in {file}"]
     assert not any(file.read_text().strip() in line for line in told)
@@ -156,7 +137,7 @@ def test_reset(fresh: Any) -> None:
     fresh.enrol("boss", scopes=("admin",))
     had = fresh.token(id="admin", secret="forgotten")
     fresh.chosen, fresh.reset = "", True
-    told = lines(fresh.start)
+    told = fresh.told(fresh.start)
     file = fresh.data / "admin-secret"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert fresh.auth.inspect_cached(had.access) is None

@@ -6,13 +6,11 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
-from microd.kernel.errors import Unavailable
 from microd.services.auth.embedded import embedded_auth
 from microd.services.auth.scrypt import LONG, Cost, HashingThreads, ScryptHasher, read, scrypt
 
@@ -102,24 +100,6 @@ def test_known_ones_are_bounded(scene: Any) -> None:
         assert scene.now(hasher.matches(secret, first))
     assert counted.made == 401
     assert len(hasher._known) == 256
-
-
-def test_flood(scene: Any) -> None:
-    """A flood of logins is turned away once some wait, and let in again when those are done."""
-    begun: list[Deferred[bytes]] = []
-
-    def wait(work: Callable[[], bytes]) -> Deferred[bytes]:
-        begun.append(Deferred())
-        return begun[-1]
-
-    hasher = ScryptHasher(wait, CHEAP)
-    waiting = [Deferred.fromCoroutine(hasher.hash("s")) for _ in range(hasher.most_waiting)]
-    with pytest.raises(Unavailable, match="try again"):
-        scene.now(hasher.hash("s"))
-    begun[0].callback(b"")
-    assert waiting[0].called
-    late = Deferred.fromCoroutine(hasher.hash("s"))
-    assert not late.called
 
 
 @pytest_twisted.ensureDeferred

@@ -18,7 +18,7 @@ from microd.kernel.errors import BadRequest
 from microd.services.auth.keys import private_pem, public_pem
 from microd.services.auth.model import InvalidToken, UnknownAccount, WrongSecret
 from microd.services.auth.rules import LONGEST_LIFETIME
-from microd.services.auth.sessions import LIFETIME, MOST_SESSIONS, RACE, SKEW
+from microd.services.auth.sessions import LIFETIME, MOST_SESSIONS, RACE, SKEW, TOLD_EVERY
 from microd.services.auth.tokens import Claims, Mint, Remembered
 from microd.wire import auth_pb2 as wire
 
@@ -563,3 +563,26 @@ def test_figures(scene: Any) -> None:
     lookups, size = scene.auth.figures()
     assert {labels["outcome"]: value for labels, value in lookups.samples} == {"hit": 2, "miss": 2}
     assert size.samples[0][1] == 1
+
+
+def test_crowded(scene: Any) -> None:
+    """The log says when a login ended another session of the account, at most once a minute, and how many it left out."""
+
+    def log_in(times: int) -> list[str]:
+        return [
+            line
+            for _ in range(times)
+            for line in scene.told(lambda: scene.token(id="admin", secret="first-secret"))
+            if "ended" in line
+        ]
+
+    assert log_in(MOST_SESSIONS) == []
+    (line,) = log_in(5)
+    assert line.startswith(
+        "admin of micro logged in with 32 sessions, so that the one used longest ago ended; 0 such"
+    )
+    scene.clock.advance(TOLD_EVERY)
+    (line,) = log_in(2)
+    assert "; 4 such logins since" in line
+    scene.clock.advance(LIFETIME)
+    assert log_in(1) == []
