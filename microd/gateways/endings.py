@@ -122,7 +122,7 @@ class Endings:
         for call in self._calls():
             account = call.account
             if account is not None and (account.issuer, account.id) in revoked:
-                text = f"the account {account.id} was deleted, or its tokens were revoked: log in again"
+                text = f"the account {account.id} was revoked: log in again"
                 self._ending.append((call, Unauthorized(text, call.service)))
             elif call.lawgiver in ruled:
                 self._asking.append(call)

@@ -151,7 +151,7 @@ def listen(town: Any) -> Listen:
 GONE = (
     StatusCode.UNAUTHENTICATED,
     401,
-    "the account ada was deleted, or its tokens were revoked: log in again",
+    "the account ada was revoked: log in again",
 )
 
 

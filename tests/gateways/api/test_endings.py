@@ -16,7 +16,7 @@ from microd.kernel.errors import Forbidden
 from microd.services.registry.model import Endpoint as Described
 from microd.wire import store_pb2 as pb
 
-GONE = (401, "the account ada was deleted, or its tokens were revoked: log in again")
+GONE = (401, "the account ada was revoked: log in again")
 
 
 class Core:
