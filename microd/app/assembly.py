@@ -29,6 +29,7 @@ from microd.gateways.api.blocklist import Blocklist
 from microd.gateways.api.gateway import Gateway
 from microd.gateways.core import status_name
 from microd.gateways.door import Door
+from microd.gateways.endings import Endings
 from microd.gateways.gate import Gate
 from microd.gateways.listen import CannotListen, Listener
 from microd.gateways.ops import process
@@ -296,6 +297,7 @@ class _Assembly:
             tally=self._tally(name, status_name),
         )
         self._figures.append(server.figures)
+        self._end_with_rights(server.endings)
 
         async def drain(timeout: float) -> None:
             health.close()
@@ -318,7 +320,13 @@ class _Assembly:
             tally=self._tally("api", str),
         )
         self._figures.append(gateway.figures)
+        self._end_with_rights(gateway.endings)
         return self._listener("api", serverFromString, gateway.server, wanted.address, gateway.drain)
+
+    def _end_with_rights(self, endings: Endings) -> None:
+        """Have a door's streams end once whoever made them may make them no more."""
+        self._auth.on_revoked(endings.revoked)
+        self._auth.on_ruled(endings.ruled)
 
     def _tally(self, door: str, name_of: Callable[[int], str]) -> Tally:
         return Tally(door, self._reactor.seconds, name_of, every=self._settings.daemon.access_log)
