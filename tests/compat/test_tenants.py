@@ -6,14 +6,16 @@ import base64
 import io
 import json
 import re
+import sys
 import tarfile
 from collections.abc import Iterator, Mapping
 
+import grpc
 import pytest
 
 from tests.compat.conftest import Client, Daemon
 from tests.compat.requests import DEBUGGED, good
-from tests.compat.wires import Refused, Shown
+from tests.compat.wires import HttpWire, JsonWire, ProtoWire, Refused, Shown, refused_from
 
 STRANGERS = ("alpha-admin", "alpha-service", "alpha-user", "guest")
 
@@ -57,6 +59,26 @@ PLATFORM_ONLY = (
     "/api.Api/ReadBlockList",
 )
 TREASURE = "beta's treasure"
+PROGRAM = """
+from dataclasses import dataclass
+
+from microd.framework import Service
+
+service = Service("secretary")
+
+
+@dataclass
+class Said:
+    text: str = ""
+
+
+@service.endpoint
+async def hello(request: Said) -> Said:
+    return Said("beta's secret")
+
+
+service.run()
+"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -79,6 +101,26 @@ def treasure(daemon: Daemon) -> Iterator[None]:
     beta("/runtime.Runtime/Create", {**program, "options": endless}, by="beta-admin")
     yield
     beta("/runtime.Runtime/Delete", requests["/runtime.Runtime/Delete"], by="beta-admin")
+
+
+@pytest.fixture(scope="module")
+def secretary(daemon: Daemon) -> Iterator[str]:
+    """The address of a running service of beta's."""
+    program = daemon.platform.work / "secretary.py"
+    program.write_text(PROGRAM)
+    own = {
+        "MICRO_NAMESPACE": "beta",
+        "MICRO_AUTH_ID": "beta-service",
+        "MICRO_AUTH_SECRET": "beta-service's secret",
+    }
+    process = daemon.platform.spawn(sys.executable, str(program), **own)
+    process.output.wait_for("registered secretary at")
+    beta = Client(daemon, daemon.wire("proxy-proto"))
+    request = {"service": "secretary", "options": {"domain": "beta"}}
+    (service,) = beta("/registry.Registry/GetService", request, by="beta-admin")["services"]
+    address: str = service["nodes"][0]["address"]
+    yield address
+    process.end()
 
 
 @pytest.mark.parametrize("stranger", STRANGERS)
@@ -184,6 +226,53 @@ def test_calls(call: Client, header: str) -> None:
         assert "not found" in caught.value.detail
 
 
+def test_registered_as_mine(call: Client, secretary: str) -> None:
+    """To register another's node as one's own is refused, however its address is written; no call arrives there."""
+    port = secretary.rpartition(":")[2]
+    for host in ("127.0.0.1", "localhost", "127.1", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]"):
+        for stranger in ("alpha-admin", "alpha-service"):
+            _require_taken(call, f"{host}:{port}", stranger)
+    _called(call, "/secretary.Secretary/Hello", call.headers("beta-user"))
+    for caller in ("alpha-admin", "alpha-user"):
+        with pytest.raises(Refused, match="not found"):
+            _called(call, f"/{call.unique}.Secretary/Hello", call.headers(caller))
+
+
+def test_doors_as_mine(call: Client) -> None:
+    """Nor is a door of the daemon anybody's node."""
+    for door in ("api", "proxy", "network", "ops"):
+        _require_taken(call, call.daemon.platform.door(door), "alpha-admin")
+
+
+@pytest.mark.parametrize("namespace", ["alpha", "micro"])
+def test_routed_elsewhere(daemon: Daemon, secretary: str, namespace: str) -> None:
+    """Where a call arrives at a service all the same, routed in another namespace, that refuses it."""
+    path = "/secretary.Secretary/Hello"
+    for wire in (ProtoWire("node", secretary, daemon.contracts), JsonWire("node", secretary)):
+        node = Client(daemon, wire)
+        _called(node, path, node.headers("beta-user", {"micro-namespace": "beta"}))
+        for caller in ("operator", "alpha-admin", "beta-admin", ""):
+            with pytest.raises(Refused) as caught:
+                _called(node, path, node.headers(caller, {"micro-namespace": namespace}))
+            assert caught.value.code == 403, caught.value
+            assert "beta" not in caught.value.detail
+        wire.close()
+
+
+def test_registered_by_the_deleted(call: Client) -> None:
+    """What an account has registered goes with it."""
+    options = {"namespace": "beta"}
+    draft = {"id": call.unique, "type": "service", "scopes": ["service"], "secret": "a secret"}
+    call("/auth.Auth/Generate", {**draft, "options": options}, by="beta-admin")
+    token = call.token("beta", call.unique, "a secret")
+    mine = {**good("beta", call.unique)["/registry.Registry/Register"]}
+    call("/registry.Registry/Register", mine, headers={"authorization": f"Bearer {token}"})
+    request = {"service": call.unique, "options": {"domain": "beta"}}
+    assert call("/registry.Registry/GetService", request, by="beta-admin")["services"]
+    call("/auth.Accounts/Delete", {"id": call.unique, "options": options}, by="beta-admin")
+    assert call.refused("/registry.Registry/GetService", request, by="beta-admin").code == 404
+
+
 def test_topics(call: Client) -> None:
     """What is published in one namespace is not heard in another, whatever the topic is called."""
     publish = {"topic": call.unique, "message": {"header": {"from": "alpha"}, "body": b"x"}}
@@ -286,14 +375,22 @@ def _part(claims: Mapping[str, object]) -> str:
     return base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
 
 
+def _require_taken(call: Client, address: str, stranger: str) -> None:
+    mine = {
+        "name": call.unique,
+        "nodes": [{"id": "x", "address": address}],
+        "options": {"ttl": 60, "domain": "alpha"},
+    }
+    refused = call.refused("/registry.Registry/Register", mine, by=stranger)
+    assert refused.code == 409, (address, refused)
+    assert address in refused.detail
+    assert "beta" not in refused.detail
+
+
 def _called(call: Client, path: str, headers: Mapping[str, str]) -> None:
     """Call a user's service, of which there is no contract."""
-    from tests.compat.wires import HttpWire, JsonWire, ProtoWire, refused_from
-
     wire = call.wire
     if isinstance(wire, ProtoWire):
-        import grpc
-
         try:
             wire.channel.unary_unary(path)(b"", metadata=list(headers.items()), timeout=10)
         except grpc.RpcError as error:
