@@ -43,7 +43,6 @@ from microd.kernel.lifecycle import TogetherService, split
 from microd.services.auth import rpc as auth_rpc
 from microd.services.auth.backends.store import StoreVault
 from microd.services.auth.embedded import embedded_auth
-from microd.services.auth.endless import ending
 from microd.services.auth.service import Auth
 from microd.services.broker import rpc as broker_rpc
 from microd.services.broker.service import Broker
@@ -199,6 +198,7 @@ class _Assembly:
             private_key=auth.private_key,
             public_key=auth.public_key,
             admin_secret=_admin_secret(auth.admin_secret, auth.admin_secret_file),
+            reset_admin=auth.reset_admin,
         )
 
     def _build_config(self) -> Config:
@@ -246,9 +246,7 @@ class _Assembly:
             "store": lambda: [*store_rpc.endpoints(self._store), *blobs_rpc.endpoints(self._blobs)],
             "config": lambda: config_rpc.endpoints(self._config),
             "auth": lambda: auth_rpc.endpoints(self._auth),
-            "runtime": lambda: ending(
-                runtime_rpc.endpoints(self._runtime, reserved=CORE_SERVICES), self._auth
-            ),
+            "runtime": lambda: runtime_rpc.endpoints(self._runtime, reserved=CORE_SERVICES),
             "broker": lambda: broker_rpc.endpoints(self._broker),
             "network": lambda: network_rpc.endpoints(self._net),
             "router": lambda: network_rpc.router_endpoints(self._net),

@@ -136,6 +136,11 @@ class Auth:
         values.text, "", "the first admin's secret; empty: one is made", env="MICRO_ADMIN_SECRET"
     )
     admin_secret_file: str = _setting(values.text, "", "a file which holds the first admin's secret")
+    reset_admin: bool = _setting(
+        values.switch,
+        False,
+        "give the account admin another secret on this start, the one set or a fresh one in DATA/admin-secret",
+    )
     private_key: str = _setting(
         values.text, "", "RSA key of the tokens: PEM, or base64 of PEM; empty: one is made"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -159,3 +160,21 @@ def test_store_lists_nothing_of_it(machine: Platform, tmp_path: Path) -> None:
     machine.ok("store", "delete", "--table=auth", "account/micro/admin")
     machine.ok("logout")
     machine.ok("login")
+
+
+def test_reset(machine: Platform) -> None:
+    """Who controls the machine gets in again after the admin's secret was lost, and the former one is worth nothing."""
+    machine.ok("auth", "create", "account", "keeper", "--secret=s3cret", "--scopes=admin")
+    file = machine.data / "admin-secret"
+    former = file.read_text()
+    daemon = machine.daemon
+    assert daemon is not None
+    daemon.signal(signal.SIGTERM)
+    daemon.wait()
+    daemon = machine.start("--auth-reset-admin=true")
+    assert f"the secret of the account admin is in {file}" in str(daemon.output)
+    assert file.read_text() != former
+    assert machine.ok("user") == "admin\n"
+    assert "keeper" in machine.ok("auth", "list", "accounts")
+    refused = machine.micro("login", "--username=admin", f"--password={former.strip()}")
+    assert "Secret not correct" in refused.stderr
