@@ -185,6 +185,15 @@ def test_stats(user: User, nodes: Nodes) -> None:
     assert two["error"] == "Failed to connect to micro server at 127.0.0.1:4002"
 
 
+def test_stats_of_the_platform(user: User, nodes: Nodes) -> None:
+    """A service of the platform tells accounts what it took: it is not asked without one, to count that as an error."""
+    nodes.daemon.answers("/store.Debug/Stats", json.dumps(STATS).encode())
+    nodes.answers[ADDRESS, "Stats"] = {"requests": "666"}
+    [told] = user.micro("debug", "stats", "store", "--json").json
+    assert told["requests"] == int(STATS["requests"])
+    assert len(nodes.daemon.asked("/store.Debug/Stats")) == 1
+
+
 def test_all(user: User, nodes: Nodes) -> None:
     """All of the platform's services can be asked for, or all others; that there are none is told."""
     listed = [registry_pb2.Service(name="greeter", version="latest")]

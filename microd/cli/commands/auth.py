@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from microd.cli.counts import Count
 from microd.cli.failure import FAILED, MALFORMED, NOT_AUTHORIZED, REFUSED, CommandFailed
 from microd.cli.lazy import MicroGroup, pass_session
 from microd.cli.session import Session
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _PRIORITIES = 1 << 31
 _NAMESPACE = click.option(
-    "--namespace", default="", metavar="NAME", help="Whose account; the current namespace's by default."
+    "--namespace", default="", metavar="NAME", help="Namespace to work in, instead of the current one."
 )
 
 
@@ -105,7 +106,9 @@ def create_account(
     help="What it is about, such as service:greeter:Greeter.Hello; * stands for any.",
 )
 @click.option("--access", default="granted", metavar="ACCESS", help="granted (the default) or denied.")
-@click.option("--priority", default=0, type=int, help="The highest is asked first; 0 by default.")
+@click.option(
+    "--priority", default=0, type=int, metavar="N", help="The highest is asked first; 0 by default."
+)
 @_NAMESPACE
 @pass_session
 def create_rule(
@@ -147,9 +150,7 @@ def create_rule(
 @create.command("token", short_help="Create a token for an account")
 @click.option("--id", "id_", default="", metavar="ID", help="The account.")
 @click.option("--secret", default="", help="Its secret; asked for if not given.")
-@click.option(
-    "--expiry", default=0, type=click.IntRange(0), metavar="SECONDS", help="How long it is good for."
-)
+@click.option("--expiry", default=0, type=Count(), metavar="SECONDS", help="How long it is good for.")
 @_NAMESPACE
 @pass_session
 def create_token(session: Session, id_: str, secret: str, expiry: int, namespace: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from microd.cli.counts import Count
 from microd.cli.failure import FAILED, CommandFailed
 from microd.cli.layout import spaced
 from microd.cli.lazy import MicroGroup, pass_session
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 #: The bytes of one message, and the blobs of one page.
 PIECE, PAGE = 256 << 10, 1000
-_MOST = 2**63 - 1
 
 
 @click.group(cls=MicroGroup, refused=FAILED, short_help="Read and write blobs")
@@ -32,10 +32,8 @@ def blob() -> None:
 @click.argument("key", default="")
 @click.argument("path", metavar="[FILE]", default=STANDARD)
 @click.option("--resume", is_flag=True, help="Go on where an interrupted read into FILE has stopped.")
-@click.option(
-    "--offset", default=0, type=click.IntRange(0, _MOST), metavar="N", help="Leave out the first N bytes."
-)
-@click.option("--length", default=0, type=click.IntRange(0, _MOST), metavar="N", help="At most N bytes.")
+@click.option("--offset", default=0, type=Count(), metavar="N", help="Leave out the first N bytes.")
+@click.option("--length", default=0, type=Count(), metavar="N", help="At most N bytes.")
 @pass_session
 def read(session: Session, key: str, path: str, resume: bool, offset: int, length: int) -> None:
     """Write the blob KEY to FILE, or to standard output.
@@ -44,7 +42,7 @@ def read(session: Session, key: str, path: str, resume: bool, offset: int, lengt
     it for --resume.
     """
     if not key:
-        raise CommandFailed("Key arg is required")
+        raise CommandFailed("Key arg is required", remedy="Write `micro store blob read KEY`.")
     to_stdout = path == STANDARD
     if resume and (to_stdout or offset or length):
         raise CommandFailed("--resume wants a FILE, and neither --offset nor --length")
@@ -71,7 +69,7 @@ def write(session: Session, key: str, path: str, content_type: str, public: bool
     from microd.wire.store_pb2 import BlobOptions, BlobWriteRequest, BlobWriteResponse
 
     if not key:
-        raise CommandFailed("Key arg is required")
+        raise CommandFailed("Key arg is required", remedy="Write `micro store blob write KEY`.")
     options = BlobOptions(namespace=session.namespace, contentType=content_type, public=public)
     first = BlobWriteRequest(key=key, options=options)
     with source_file(path) as file:
@@ -94,7 +92,7 @@ def write(session: Session, key: str, path: str, content_type: str, public: bool
 
 @blob.command("list", short_help="Print the keys")
 @click.argument("prefix", default="")
-@click.option("--limit", "-l", default=0, type=click.IntRange(0, _MOST), metavar="N", help="At most so many.")
+@click.option("--limit", "-l", default=0, type=Count(), metavar="N", help="At most so many.")
 @click.option("--after", default="", metavar="KEY", help="Only keys after this one.")
 @click.option("--verbose", "-v", is_flag=True, help="Show size, time and content type as well.")
 @pass_session
@@ -120,7 +118,7 @@ def delete(session: Session, key: str) -> None:
     from microd.wire.store_pb2 import BlobDeleteRequest, BlobDeleteResponse, BlobOptions
 
     if not key:
-        raise CommandFailed("Key is required")
+        raise CommandFailed("Key is required", remedy="Write `micro store blob delete KEY`.")
     request = BlobDeleteRequest(key=key, options=BlobOptions(namespace=session.namespace))
     session.remote.unary("/store.BlobStore/Delete", request, BlobDeleteResponse)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from microd.cli.counts import Count
 from microd.cli.failure import CommandFailed
 from microd.cli.lazy import MicroGroup, pass_session
 from microd.cli.session import Session
@@ -49,7 +50,7 @@ def publish(session: Session, topic: str, words: tuple[str, ...], header: tuple[
 @click.option(
     "--queue", "-q", default="", metavar="NAME", help="Share the messages with others of the same queue."
 )
-@click.option("--count", "-n", default=0, type=click.IntRange(0), metavar="N", help="End after so many.")
+@click.option("--count", "-n", default=0, type=Count(), metavar="N", help="End after so many.")
 @pass_session
 def subscribe(session: Session, topic: str, queue: str, count: int) -> None:
     """Print the messages of TOPIC as they come, until Ctrl-C. With --json each is one line."""

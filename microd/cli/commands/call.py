@@ -66,7 +66,12 @@ def call(
 @click.option("--output", "-o", type=_OUTPUT, default="json", envvar="MICRO_OUTPUT", show_default=True)
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="A header of the request; repeat it.")
 @click.option(
-    "--request-timeout", "--request_timeout", "--timeout", "timeout", metavar="DURATION", help="None."
+    "--request-timeout",
+    "--request_timeout",
+    "--timeout",
+    "timeout",
+    metavar="DURATION",
+    help="No limit by default.",
 )
 @pass_session
 @click.pass_context

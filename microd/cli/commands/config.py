@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from microd.cli.counts import Count
 from microd.cli.failure import CommandFailed
 from microd.cli.layout import spaced
 from microd.cli.lazy import MicroCommand, MicroGroup, pass_session
@@ -23,7 +24,7 @@ _SECRET = click.option("--secret", "-s", is_flag=True, help="Show secrets.")
 _IF_VERSION = click.option(
     "--if-version",
     default=0,
-    type=click.IntRange(0),
+    type=Count(),
     metavar="N",
     help="Only if the config is at this version still.",
 )
@@ -90,7 +91,7 @@ def set_value(
 @click.argument("key", default="")
 @_SECRET
 @click.option("--all", is_flag=True, help="The whole configuration; so it is without KEY.")
-@click.option("--version", default=0, type=click.IntRange(0), metavar="N", help="As it was at this version.")
+@click.option("--version", default=0, type=Count(), metavar="N", help="As it was at this version.")
 @pass_session
 def get(session: Session, key: str, secret: bool, all: bool, version: int) -> None:
     """Print the value at KEY, as JSON unless it is a string."""
@@ -126,7 +127,7 @@ def delete(session: Session, key: str, if_version: int) -> None:
 @config.command("watch", short_help="Print a value, and again when it changes")
 @click.argument("key", default="")
 @_SECRET
-@click.option("--count", "-n", default=0, type=click.IntRange(0), metavar="N", help="End after so many.")
+@click.option("--count", "-n", default=0, type=Count(), metavar="N", help="End after so many.")
 @pass_session
 def watch(session: Session, key: str, secret: bool, count: int) -> None:
     """Print the value at KEY, and each that takes its place, until Ctrl-C. With --json each is one line."""
@@ -152,8 +153,8 @@ def watch(session: Session, key: str, secret: bool, count: int) -> None:
 @config.command("history", short_help="Show who changed what, and when")
 @click.argument("key", default="")
 @_SECRET
-@click.option("--limit", "-l", default=20, show_default=True, type=click.IntRange(1, 1000), metavar="N")
-@click.option("--before", default=0, type=click.IntRange(0), metavar="N", help="Only older versions.")
+@click.option("--limit", "-l", default=20, show_default=True, type=Count(1, 1000), metavar="N")
+@click.option("--before", default=0, type=Count(), metavar="N", help="Only older versions.")
 @pass_session
 def history(session: Session, key: str, secret: bool, limit: int, before: int) -> None:
     """Show the versions of the configuration, the newest first; with KEY, those which changed something there."""
@@ -169,7 +170,7 @@ def history(session: Session, key: str, secret: bool, limit: int, before: int) -
 
 
 @config.command("rollback", short_help="Go back to a version")
-@click.argument("version", type=click.IntRange(1))
+@click.argument("version", type=Count(1))
 @_IF_VERSION
 @pass_session
 def rollback(session: Session, version: int, if_version: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from microd.cli.catalogue import Service, every_service, look_up, not_found
+from microd.cli.counts import Count
 from microd.cli.debugging import Answer, Debugged, went
 from microd.cli.durations import go_duration
 from microd.cli.failure import FAILED, MALFORMED, CommandFailed
@@ -95,7 +96,7 @@ def trace(context: click.Context, service: str, id_: str) -> None:
     "-n",
     default=15,
     show_default=True,
-    type=click.IntRange(0),
+    type=Count(),
     help="How many; 0 for all that are kept.",
 )
 @click.option("--since", default="", metavar="WHEN", help="Nothing older: 10m, or 2025-01-31T12:00:00Z.")

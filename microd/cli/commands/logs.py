@@ -6,6 +6,7 @@ import json
 
 import click
 
+from microd.cli.counts import Count
 from microd.cli.failure import REFUSED, CommandFailed
 from microd.cli.lazy import MicroCommand
 from microd.cli.moments import moment
@@ -20,7 +21,7 @@ from microd.cli.session import Session
     "-n",
     default=15,
     show_default=True,
-    type=click.IntRange(0),
+    type=Count(),
     help="How many of the newest lines; 0 for all.",
 )
 @click.option("--follow", "-f", is_flag=True, help="Go on with what will be written.")

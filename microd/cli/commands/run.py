@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from microd.cli.counts import Count
 from microd.cli.deploying import Source, deploy, source_from, wait
 from microd.cli.durations import seconds_from
 from microd.cli.failure import INTERRUPTED, REFUSED, CommandFailed
@@ -33,7 +34,7 @@ _PATIENCE = click.option(
 )
 _NO_WAIT = click.option("--no-wait", is_flag=True, help="Do not wait until it runs.")
 _INSTANCES = click.option(
-    "--instances", "-i", default=0, type=click.IntRange(0), metavar="N", help="How many processes."
+    "--instances", "-i", default=0, type=Count(), metavar="N", help="How many processes."
 )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from microd.cli.counts import Count
 from microd.cli.durations import seconds_from
 from microd.cli.failure import FAILED, CommandFailed
 from microd.cli.layout import spaced
@@ -18,18 +19,12 @@ from microd.cli.session import Session
 if TYPE_CHECKING:
     from microd.wire.store_pb2 import ReadRequest, Record
 
-#: The largest number that every field takes.
-_MOST = 2**63 - 1
 _DATABASE = click.option(
     "--database", "-d", default="", metavar="NAME", help="The database; the current namespace by default."
 )
 _TABLE = click.option("--table", "-t", default="micro", show_default=True, metavar="NAME", help="The table.")
-_LIMIT = click.option(
-    "--limit", "-l", default=0, type=click.IntRange(0, _MOST), metavar="N", help="At most so many."
-)
-_OFFSET = click.option(
-    "--offset", "-o", default=0, type=click.IntRange(0, _MOST), metavar="N", help="Leave out the first."
-)
+_LIMIT = click.option("--limit", "-l", default=0, type=Count(), metavar="N", help="At most so many.")
+_OFFSET = click.option("--offset", "-o", default=0, type=Count(), metavar="N", help="Leave out the first.")
 _ORDER = click.option(
     "--order", type=click.Choice(["asc", "desc"]), default="asc", show_default=True, help="By key."
 )
@@ -43,7 +38,7 @@ _AFTER = click.option(
 _IF_VERSION = click.option(
     "--if-version",
     default=None,
-    type=click.IntRange(0, _MOST),
+    type=Count(),
     metavar="N",
     help="Only if the record has this version now; 0: only if there is none.",
 )
@@ -98,7 +93,7 @@ def read(
     from microd.wire.store_pb2 import ReadOptions, ReadRequest
 
     if not key and not (prefix or suffix):
-        raise CommandFailed("Key arg is required")
+        raise CommandFailed("Key arg is required", remedy="Write `micro store read KEY`.")
     options = ReadOptions(
         database=database or session.namespace,
         table=table,
@@ -147,7 +142,7 @@ def write(
     from microd.wire.store_pb2 import Record, WriteOptions, WriteRequest, WriteResponse
 
     if not key or not words:
-        raise CommandFailed("Key and Value args are required")
+        raise CommandFailed("Key and Value args are required", remedy="Write `micro store write KEY VALUE`.")
     request = WriteRequest(
         record=Record(key=key, value=" ".join(words).encode(), expiry=_seconds(expiry)),
         options=WriteOptions(database=database or session.namespace, table=table, if_version=if_version),
@@ -218,7 +213,7 @@ def delete(session: Session, key: str, database: str, table: str, if_version: in
     from microd.wire.store_pb2 import DeleteOptions, DeleteRequest, DeleteResponse
 
     if not key:
-        raise CommandFailed("Key is required")
+        raise CommandFailed("Key is required", remedy="Write `micro store delete KEY`.")
     options = DeleteOptions(database=database or session.namespace, table=table, if_version=if_version)
     session.remote.unary("/store.Store/Delete", DeleteRequest(key=key, options=options), DeleteResponse)
 
