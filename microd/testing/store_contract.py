@@ -18,7 +18,7 @@ from microd.services.store.model import Act, Check, Drop, Field, Limits, Page, P
 T = TypeVar("T")
 
 #: The limits which the store of a L{Subject} must have.
-LIMITS = Limits(value=1000, metadata=100, answer=5000, acts=20)
+LIMITS = Limits(value=1000, metadata=100, answer=5000, records=15, acts=20)
 
 
 @dataclass(frozen=True)
@@ -304,6 +304,22 @@ class StoreContract:
         assert [page.is_full for page in pages] == [True, True, False]
         with pytest.raises(TooLarge, match="after"):
             contract.done(contract.store.read("micro", "t", Query(prefix="k")))
+
+    def test_pages_of_many(self, contract: Subject) -> None:
+        """A page has no more records than one answer may carry, whatever limit was given; lists of keys go on."""
+        want = [f"k{number:02}" for number in range(LIMITS.records + 5)]
+        for key in want:
+            contract.put(key, b"")
+        for limit in (0, LIMITS.records + 1, len(want)):
+            pages = contract.pages(limit=limit)
+            assert [len(page.records) for page in pages] == [LIMITS.records, 5]
+            assert [page.is_full for page in pages] == [True, False]
+            assert [record.key for page in pages for record in page.records] == want
+            with pytest.raises(TooLarge, match=r"records.*limit.*after"):
+                contract.done(contract.store.read("micro", "t", Query(limit=limit)))
+        (first, *_) = contract.pages(limit=LIMITS.records)
+        assert (len(first.records), first.is_full) == (LIMITS.records, False)
+        assert contract.done(contract.store.list("micro", "t", Query())) == want
 
     def test_page_under_change(self, contract: Subject) -> None:
         """Pages go on behind a key whether or not that is still there, and see what was written beyond it."""

@@ -22,6 +22,10 @@ class IStore(Protocol):
 
     Names of databases, tables and keys are checked; all methods raise L{microd.kernel.errors.BadRequest} for bad ones.
 
+    Lists and pages of one database do not wait for the end of long ones, be they of another database or of this one; where
+    very many of a database wait, more of them are refused with L{microd.kernel.errors.Unavailable}. Who is not interested
+    any more cancels.
+
     A store whose disk or file turned out to be damaged takes no more writes until it is started anew; it goes on to
     answer reads from what was acknowledged, as far as that can be read.
 

@@ -70,7 +70,7 @@ class Page(NamedTuple):
     """Some of the records which a query chooses, as of one moment.
 
     @ivar next: there are more; they come with this as the query's C{after}. Empty: there are none.
-    @ivar is_full: the bytes of one answer were used up, before the query's limit was.
+    @ivar is_full: the bytes or the records of one answer were used up, before the query's limit was.
     """
 
     records: Sequence[Record]
@@ -129,6 +129,7 @@ class Limits:
 
     @ivar answer: the keys, values and metadata which one answer carries, and a little for each record; it must fit into
         one message.
+    @ivar records: how many records one answer has, at most; to make a message of them keeps all others waiting.
     @ivar acts: how many acts one batch has, at most.
     @ivar waiting: values not yet on disk; who writes faster than the disk is refused beyond it.
     """
@@ -137,5 +138,6 @@ class Limits:
     value: int = 16 << 20
     metadata: int = 64 << 10
     answer: int = 28 << 20
+    records: int = 10_000
     acts: int = 1000
     waiting: int = 256 << 20

@@ -12,7 +12,11 @@ from microd.services.store.model import Act, Limits, Page, Put, Record
 #: What a record of an answer costs besides its key, value and metadata, in bytes: on the wire, and in memory meanwhile.
 EACH = 64
 
-TOO_LARGE = "the answer is larger than one message may be: ask with a smaller limit, and go on with 'after'"
+_LIMITS = Limits()
+TOO_LARGE = (
+    f"an answer carries at most {_LIMITS.records} records, of {_LIMITS.answer} bytes together: "
+    "ask with a smaller limit, and go on with 'after'"
+)
 
 #: Characters of a key which an error shows.
 _SHOWN = 200

@@ -10,6 +10,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from microd.services.store.backends import scans, sqlite_walk
 from microd.services.store.backends.memory import MemoryStore
 from microd.services.store.backends.sqlite import SqliteStore
 from microd.services.store.backends.worker import Inline
@@ -48,3 +49,17 @@ class TestSqlite(StoreContract):
         stopping = store.stopService()
         clock.advance(0)
         done(stopping)
+
+
+class TestSqliteInSlices(TestSqlite):
+    """However short the slices are in which it scans."""
+
+    @pytest.fixture(autouse=True)
+    def short(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for module, name, value in (
+            (scans, "FIRST", 0),
+            (scans, "SLICE", 0),
+            (sqlite_walk, "STRIDE", 2),
+            (sqlite_walk, "HANDFUL", 1),
+        ):
+            monkeypatch.setattr(module, name, value)

@@ -475,3 +475,21 @@ def test_access_at_once(quick: AtOnce) -> None:
             quick.read("k", caller)
     with pytest.raises(BadRequest):
         quick.read("")
+
+
+def test_many_records(wire: Wire) -> None:
+    """More records than one answer may have are refused, with the limit and how to go on; or come as pages, if wanted so."""
+    for number in range(10_001):
+        wire.put(f"k{number:05}")
+    for options in (pb.ReadOptions(prefix=True), pb.ReadOptions(prefix=True, limit=240_000)):
+        with pytest.raises(TooLarge, match=r"at most 10000 records.*limit.*after") as refused:
+            wire.ask("Read", pb.ReadRequest(key="k", options=options))
+        assert refused.value.code == 413
+        options.partial = True
+        first = wire.ask("Read", pb.ReadRequest(key="k", options=options))
+        assert len(first.records) == 10_000
+        options.after = first.next
+        rest = wire.ask("Read", pb.ReadRequest(key="k", options=options))
+        assert ([record.key for record in rest.records], rest.next) == (["k10000"], "")
+    whole = wire.ask("Read", pb.ReadRequest(key="k", options=pb.ReadOptions(prefix=True, limit=10_000)))
+    assert len(whole.records) == 10_000

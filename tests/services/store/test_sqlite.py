@@ -90,7 +90,7 @@ class Bench:
 
     @property
     def scanning(self) -> sqlite3.Connection:
-        return self.store._scanning
+        return self.store._sweep_on
 
     def begin(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
         return Deferred.fromCoroutine(coroutine)

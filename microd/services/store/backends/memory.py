@@ -28,10 +28,11 @@ class MemoryStore(IStore):
     async def page(self, database: str, table: str, query: Query) -> Page:
         budget = rules.Budget(self._limits.answer)
         chosen = self._chosen(database, table, query)
+        most = min(query.limit or self._limits.records, self._limits.records)
         records: list[Record] = []
         for record in chosen:
-            if query.limit and len(records) == query.limit:
-                return Page(records, records[-1].key)
+            if len(records) == most:
+                return Page(records, records[-1].key, is_full=most != query.limit)
             if not budget.has_room(rules.check_record(record, self._limits)) and records:
                 return Page(records, records[-1].key, is_full=True)
             records.append(record)

@@ -1,7 +1,8 @@
 """The embedded store: one SQLite file.
 
-Three connections, so that nobody waits for another: a thread writes, with many writes to a commit; a second thread
-scans; and the reactor's own thread reads single records, which is quicker than asking a thread to.
+Connections of their own, so that nobody waits for another: a thread writes, with many writes to a commit; a second thread
+scans, a little for everybody in turn; and the reactor's own thread reads single records, which is quicker than asking a
+thread to.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from time import time
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -27,8 +29,10 @@ from microd.services.store.backends import sqlite_file as file
 from microd.services.store.backends import sqlite_rows as rows
 from microd.services.store.backends.group_commit import GroupCommit
 from microd.services.store.backends.recent import Recent
+from microd.services.store.backends.scans import Scans, Work
 from microd.services.store.backends.sqlite_check import Inspection
 from microd.services.store.backends.sqlite_log import PointReader
+from microd.services.store.backends.sqlite_walk import Taken, choose, take
 from microd.services.store.backends.sqlite_writes import Condition, Write, Writer, refused
 from microd.services.store.backends.versions import Versions
 from microd.services.store.backends.worker import IWorker, Thread
@@ -43,10 +47,10 @@ SWEEP_BYTES = 4 << 20
 #: How long the start may take for seeing whether the file is sound; what is left is seen to afterwards.
 CHECK_SECONDS = 2.0
 
+#: What each connection that scans may keep of the file in memory, in KiB.
+SCAN_CACHE = 8192
 
-_Rows = list[tuple[Any, ...]]
-#: As many rows as were wanted and fit into an answer, at least one; whether there are others; whether they did not fit.
-_Found = tuple[_Rows, bool, bool]
+T = TypeVar("T")
 
 
 class SqliteStore(Service, IStore):
@@ -74,13 +78,14 @@ class SqliteStore(Service, IStore):
         self._limits = limits or Limits()
         self._writer = workers(reactor, f"{path.name}-writer")
         self._scanner = workers(reactor, f"{path.name}-scanner")
+        self._scans = Scans(self._scanner, reactor.seconds)
         self._commits = GroupCommit(
             reactor, self._writer, self._perform, self._committed, self._limits.waiting
         )
         self._sweeping = LoopingCall(self._sweep)
         self._sweeping.clock = reactor
         self._write: Writer | None = None
-        self._scan_on: sqlite3.Connection | None = None
+        self._sweep_on: sqlite3.Connection | None = None
         self._point: PointReader | None = None
         self._recent = Recent()
         self._versions = Versions(0, 0)
@@ -93,10 +98,11 @@ class SqliteStore(Service, IStore):
         reserved = writing.execute(rows.FACT, ("versions",)).fetchone()
         self._versions = Versions(rules.first_version(self._now(), *reserved or ()), 0)
         self._point = PointReader(file.connect(self._path, read_only=True))
-        self._scan_on = file.connect(self._path, read_only=True)
+        self._sweep_on = self._scanner_connection()
         self._write = Writer(self._path, writing, self._versions, file.boot())
         self._writer.start()
         self._scanner.start()
+        self._scans.start(self._scanner_connection)
         super().startService()
         self._sweeping.start(SWEEP_EVERY, now=False)
         if not is_sound:
@@ -109,15 +115,16 @@ class SqliteStore(Service, IStore):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        if self._point is None or self._write is None or self._scan_on is None:
+        if self._point is None or self._write is None or self._sweep_on is None:
             return
         point, self._point = self._point, None
         self._sweeping.stop()
         self._inspecting.cancel()
         await self._commits.drain()
+        await self._scans.stop()
         self._writer.stop()
         self._scanner.stop()
-        self._scan_on.close()
+        self._sweep_on.close()
         if self.failure:
             # Who closes last empties the log into the file; a reader cannot.
             self._write.close()
@@ -179,13 +186,15 @@ class SqliteStore(Service, IStore):
 
     async def page(self, database: str, table: str, query: Query) -> Page:
         rules.check_place(database, table)
-        sql, values = rows.selection(rows.COLUMNS, database, table, query, self._now())
-        found, is_cut, is_full = await self._scan(sql, values, query.limit)
-        try:
-            records = [rows.record_from(database, table, *row) for row in found]
-        except rows.Damaged as error:
-            raise self._unreadable(error) from error
-        return Page(records, records[-1].key if is_cut else "", is_full)
+
+        def make(row: tuple[Any, ...]) -> Record:
+            return rows.record_from(database, table, *row)
+
+        allowed = self._limits.records
+        most = min(query.limit or allowed, allowed)
+        taken = await self._chosen(rows.COLUMNS, database, table, query, make, most)
+        is_full = taken.is_full or (taken.is_cut and most != query.limit)
+        return Page(taken.found, taken.found[-1].key if taken.is_cut else "", is_full)
 
     async def write(self, database: str, table: str, record: Record, *, if_version: int | None = None) -> int:
         rules.check_place(database, table)
@@ -223,46 +232,53 @@ class SqliteStore(Service, IStore):
 
     async def list(self, database: str, table: str, query: Query) -> Sequence[str]:
         rules.check_place(database, table)
-        sql, values = rows.selection("key", database, table, query, self._now())
-        found, _, is_full = await self._scan(sql, values, query.limit)
-        if is_full:
+        taken = await self._chosen("key", database, table, query, itemgetter(0), query.limit)
+        if taken.is_full:
             raise TooLarge(rules.TOO_LARGE)
-        return [key for (key,) in found]
+        return taken.found
 
     async def databases(self) -> Sequence[str]:
-        found, _, _ = await self._scan(rows.DATABASES, {"now": self._now()})
-        return [name for (name,) in found]
+        return await self._names("", rows.DATABASES, {"now": self._now()})
 
     async def tables(self, database: str) -> Sequence[str]:
         rules.check_place(database, "any")
-        values = {"now": self._now(), "space": database}
-        found, _, _ = await self._scan(rows.TABLES, values)
-        return [name for (name,) in found]
+        return await self._names(database, rows.TABLES, {"now": self._now(), "space": database})
 
-    async def _scan(self, sql: str, values: dict[str, Any], limit: int = 0) -> _Found:
+    async def _chosen(
+        self,
+        columns: str,
+        database: str,
+        table: str,
+        query: Query,
+        make: Callable[[tuple[Any, ...]], T],
+        most: int,
+    ) -> Taken:
+        now = self._now()
+
+        def work(connection: sqlite3.Connection) -> Work[Taken]:
+            found = choose(connection, columns, database, table, query, now)
+            return take(found, make, most, rules.Budget(self._limits.answer))
+
+        return await self._scan(database, work)
+
+    async def _names(self, database: str, sql: str, values: dict[str, Any]) -> Sequence[str]:
+        def work(connection: sqlite3.Connection) -> Work[Taken]:
+            return take(connection.execute(sql, values), itemgetter(0), 0, rules.Budget(self._limits.answer))
+
+        return (await self._scan(database, work)).found
+
+    async def _scan(self, database: str, work: Callable[[sqlite3.Connection], Work[T]]) -> T:
         if self._point is None:
             raise Unavailable("the store is not running")
         try:
-            return await self._scanner.run(self._rows, sql, values, limit)
-        except sqlite3.Error as error:
+            return await self._scans.run(database, work)
+        except (sqlite3.Error, rows.Damaged) as error:
             raise self._unreadable(error) from error
 
-    def _rows(self, sql: str, values: dict[str, Any], limit: int) -> _Found:
-        """In the scanner."""
-        budget = rules.Budget(self._limits.answer)
-        found: _Rows = []
-        for row in self._scanning.execute(sql, values):
-            if limit and len(found) == limit:
-                return found, True, False
-            if not budget.has_room(sum(map(_size, row))) and found:
-                return found, True, True
-            found.append(row)
-        return found, False, False
-
-    @property
-    def _scanning(self) -> sqlite3.Connection:
-        assert self._scan_on is not None
-        return self._scan_on
+    def _scanner_connection(self) -> sqlite3.Connection:
+        connection = file.connect(self._path, read_only=True)
+        connection.execute(f"PRAGMA cache_size = -{SCAN_CACHE}")
+        return connection
 
     @property
     def _writing(self) -> Writer:
@@ -363,18 +379,13 @@ class SqliteStore(Service, IStore):
                 return
 
     def _expired(self, now: float) -> Sequence[rows.Statement]:
-        """In the scanner: what clears a few expired records away, at least one, and not too many bytes of them."""
+        """In the scanner, between slices of scans: what clears a few expired records away, at least one, and not too many bytes of them."""
         statements: list[rows.Statement] = []
         left = SWEEP_BYTES
-        for *place, size in self._scanning.execute(rows.EXPIRED, (now, SWEEP_AT_ONCE)):
+        assert self._sweep_on is not None
+        for *place, size in self._sweep_on.execute(rows.EXPIRED, (now, SWEEP_AT_ONCE)):
             statements.append((rows.CLEAR, (*place, now)))
             left -= size
             if left < 0:
                 break
         return statements
-
-
-def _size(cell: object) -> int:
-    if isinstance(cell, str) and not cell.isascii():
-        return len(cell.encode())
-    return len(cell) if isinstance(cell, str | bytes) else 0

@@ -11,7 +11,7 @@ from zlib import crc32
 
 import orjson
 
-from microd.services.store.model import Drop, Field, Query, Record
+from microd.services.store.model import Drop, Field, Record
 
 #: A statement and its parameters; the first three are the place of the record concerned.
 Statement = tuple[str, tuple[Any, ...]]
@@ -82,7 +82,6 @@ SELECT name FROM found
 WHERE name IS NOT NULL AND EXISTS (SELECT 1 FROM record WHERE space = :space AND tbl = name AND {ALIVE})
 """
 
-_MOST = 2**63 - 1
 #: Folds a version into 32 bits, so that each of its bits counts; a prime.
 _FOLD = 4294967291
 
@@ -147,29 +146,3 @@ def record_from(
 
 
 _NOTHING = Record("", b"").metadata
-
-
-def selection(
-    columns: str, database: str, table: str, query: Query, now: float
-) -> tuple[str, dict[str, Any]]:
-    """The statement, and its parameters, for the rows which a query chooses, and one more than its limit."""
-    clauses = ["space = :space", "tbl = :tbl", ALIVE]
-    values: dict[str, Any] = {"space": database, "tbl": table, "now": now}
-    if query.prefix:
-        # No byte of UTF-8 is 0xff, so this lies just beyond all keys that begin with the prefix.
-        clauses.append("key >= :prefix AND key < CAST(:beyond AS TEXT)")
-        values |= {"prefix": query.prefix, "beyond": query.prefix.encode() + b"\xff"}
-    if query.suffix:
-        clauses.append("substr(key, -:length) = :suffix")
-        values |= {"suffix": query.suffix, "length": len(query.suffix)}
-    if query.after:
-        clauses.append("key < :after" if query.descending else "key > :after")
-        values["after"] = query.after
-    limit = min(query.limit + 1, _MOST) if query.limit else -1
-    values |= {"limit": limit, "offset": min(query.offset, _MOST)}
-    order = "DESC" if query.descending else "ASC"
-    where = " AND ".join(clauses)
-    return (
-        f"SELECT {columns} FROM record WHERE {where} ORDER BY key {order} LIMIT :limit OFFSET :offset",
-        values,
-    )
