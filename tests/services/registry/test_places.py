@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
+from random import Random
 
 import pytest
 from twisted.internet.task import Clock
@@ -219,3 +221,40 @@ def test_new_secret(house: House) -> None:
     house.registry.revoked("beta", "svc")
     house.put("beta")
     assert house.at("beta") == ["127.0.0.1:5001"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_order(house: House, seed: int) -> None:
+    """Whatever happens in whatever order, an address is never two namespaces', and all are free once all nodes are gone."""
+    chance = Random(seed)
+    for _ in range(300):
+        namespace, address = (
+            chance.choice(("alpha", "beta", "crew")),
+            f"127.0.0.1:{chance.randint(5001, 5006)}",
+        )
+        match chance.randint(0, 9):
+            case 0:
+                house.registry.revoked(namespace, chance.choice("ab"))
+            case 1:
+                house.registry.forget_owner(chance.choice("xy"))
+            case 2:
+                house.clock.advance(chance.choice((1, 45)))
+            case 3:
+                nodes = (Node(chance.choice("123"), address),)
+                done(house.registry.deregister(namespace, Service("greeter", nodes=nodes)))
+            case _:
+                with suppress(Conflict):
+                    house.put(
+                        namespace,
+                        address,
+                        id=chance.choice("123"),
+                        peer=chance.choice((HERE, AWAY)),
+                        owner=chance.choice(("x", "y", None)),
+                        account=chance.choice("ab"),
+                    )
+        there = [address for space in ("alpha", "beta", "crew") for address in set(house.at(space))]
+        assert len(there) == len(set(there))
+    house.clock.advance(91)
+    for port in range(5001, 5007):
+        house.put("alpha", f"127.0.0.1:{port}", peer=AWAY, id=str(port))
+    assert len(house.at("alpha")) == 6
