@@ -319,6 +319,7 @@ class _Assembly:
         )
         self._figures.append(gateway.figures)
         self._end_with_rights(gateway.endings)
+        self._blocklist.on_listed(gateway.endings.changed)
         return self._listener("api", serverFromString, gateway.server, wanted.address, gateway.drain)
 
     def _end_with_rights(self, endings: Endings) -> None:

@@ -74,6 +74,7 @@ class Endings:
         self._calls = calls
         self._revoked: set[tuple[str, str]] = set()
         self._ruled: set[str] = set()
+        self._changed: set[tuple[str, str]] = set()
         self._asking: deque[Lasting] = deque()
         self._ending: deque[tuple[Lasting, MicroError]] = deque()
         self._doubtful: list[tuple[Lasting, MicroError]] = []
@@ -90,6 +91,11 @@ class Endings:
         self._ruled.add(namespace)
         self._soon()
 
+    def changed(self, namespace: str, id: str) -> None:
+        """Other rights of an account have changed."""
+        self._changed.add((namespace, id))
+        self._soon()
+
     def stop(self) -> None:
         """The door closes, and with it all calls."""
         for each in (self._turn, self._again):
@@ -104,7 +110,7 @@ class Endings:
     def _look(self) -> None:
         """Do a turn's work: all that changed in a turn takes one pass."""
         self._turn = None
-        if self._revoked or self._ruled:
+        if self._revoked or self._ruled or self._changed:
             self._collect()
         for _ in range(AT_ONCE):
             if self._ending:
@@ -119,12 +125,14 @@ class Endings:
         """Choose at once, of the calls that are open now: those that come later were let in by what holds now."""
         revoked, self._revoked = self._revoked, set()
         ruled, self._ruled = self._ruled, set()
+        changed, self._changed = self._changed, set()
         for call in self._calls():
             account = call.account
-            if account is not None and (account.issuer, account.id) in revoked:
-                text = f"the account {account.id} was revoked: log in again"
+            who = None if account is None else (account.issuer, account.id)
+            if who in revoked:
+                text = f"the account {who[1]} was revoked: log in again"
                 self._ending.append((call, Unauthorized(text, call.service)))
-            elif call.lawgiver in ruled:
+            elif call.lawgiver in ruled or who in changed:
                 self._asking.append(call)
 
     def _ask(self, call: Lasting) -> None:

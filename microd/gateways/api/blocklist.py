@@ -34,6 +34,7 @@ class Blocklist(TwistedService):
         self._enforced = enforced
         self._listed: set[tuple[str, str]] = set()
         self._guards: list[Guard] = []
+        self._told: list[Callable[[str, str], None]] = []
 
     def startService(self) -> Deferred[None]:
         """Read the list."""
@@ -46,6 +47,10 @@ class Blocklist(TwistedService):
         self._guards.append(guard)
         return guard
 
+    def on_listed(self, tell: Callable[[str, str], None]) -> None:
+        """Have C{tell(namespace, id)} called whenever an account is put on the list. It must not raise."""
+        self._told.append(tell)
+
     async def add(self, namespace: str, id: str) -> None:
         """Turn an account away from now on; it need not exist.
 
@@ -57,6 +62,8 @@ class Blocklist(TwistedService):
         await self._store.write(DATABASE, TABLE, Record(key, b""))
         self._listed.add((namespace, id))
         self._changed()
+        for tell in self._told:
+            tell(namespace, id)
 
     async def remove(self, namespace: str, id: str) -> None:
         """Let an account in again; one which is not listed is no error."""
@@ -103,16 +110,22 @@ class Guard:
     def look(self, there: bool) -> None:
         """Look at the list from now on, or do not."""
         self.inspect_cached = self._checked if there else self._auth.inspect_cached
+        self._there = there
         self._changes += 1
 
     def _checked(self, token: str) -> Account | None:
         account = self._auth.inspect_cached(token)
+        self._require_unlisted(account)
+        return account
+
+    def _require_unlisted(self, account: Account | None) -> None:
         if account is not None and (account.issuer, account.id) in self._listed:
             raise Unauthorized("unauthorized request")
-        return account
 
     def authorize(self, account: Account | None, namespace: str, resource: Resource) -> None:
         """May they?"""
+        if self._there:
+            self._require_unlisted(account)
         self._auth.authorize(account, namespace, resource)
 
     def lasting(self, token: str | None) -> Callable[[], bool]:

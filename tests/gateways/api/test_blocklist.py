@@ -160,3 +160,25 @@ def test_bad(door: Door, name: str, id: str, namespace: str, text: str) -> None:
     with pytest.raises(BadRequest, match=text):
         door.ask(name, request)
     assert list(door.list.all()) == []
+
+
+@pytest.mark.parametrize("enforced", [True, False])
+def test_what_is_open(store: MemoryStore, enforced: bool) -> None:
+    """Who is put on the list is told, so that their streams end; what they have open is theirs no more."""
+    door = Door(store, enforced=enforced)
+    told: list[tuple[str, str]] = []
+    refused: list[str] = []
+
+    def tell(namespace: str, id: str) -> None:
+        told.append((namespace, id))
+        for account in (ANN, ROOT, None):
+            try:
+                door.gate.allow(account, "acme", "greeter", "Greeter.Count", core=False)
+            except Unauthorized as error:
+                refused.append(f"{account and account.id}: {error}")
+
+    door.list.on_listed(tell)
+    door.add(ANN)
+    door.remove(ANN)
+    assert told == [("acme", "ann")]
+    assert refused == (["ann: unauthorized request"] if enforced else [])

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 
 from microd.kernel.caller import Account
 from microd.kernel.endpoint import Endpoint
-from microd.kernel.errors import Forbidden
+from microd.kernel.errors import Forbidden, Unauthorized
 from microd.services.registry.model import Endpoint as Described
 from microd.wire import store_pb2 as pb
 
@@ -148,6 +148,17 @@ def test_rule(house: Any, core: Core, url: str) -> None:
     house.clock.advance(0)
     assert [each["code"] for each in lines(theirs)[1:]] == [403]
     assert core.left == 1
+
+
+@STREAMS
+def test_listed(house: Any, core: Core, url: str) -> None:
+    """When an account's rights change otherwise, its streams are asked about; nobody else's are."""
+    theirs, other = opened(house, url, "ada"), opened(house, url, "bob")
+    house.gate.refuse = Unauthorized("unauthorized request")
+    house.gateway.endings.changed("micro", "ada")
+    house.clock.advance(0)
+    assert [each.status for each in theirs.received()] == [401]
+    assert other.received() == []
 
 
 @STREAMS
