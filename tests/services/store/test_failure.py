@@ -225,9 +225,6 @@ def test_room_is_left(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None
     free = 1 << 20
     monkeypatch.setattr(log, "look", lambda: setattr(log, "_free", free))
     machine.put("small", b"v" * 1000)
-    with pytest.raises(OutOfSpace):
-        machine.put("large", b"v" * 600_000)
-    assert machine.store.ill() is None
     free = 100_000
     assert isinstance(machine.refusal(), OutOfSpace)
     assert machine.store.ill() == f"{machine.path}: the disk is full, and writes are refused; make room"
@@ -235,6 +232,31 @@ def test_room_is_left(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None
     assert machine.all() == ["kept"]
     free = 1 << 30
     machine.put("more")
+    assert machine.store.ill() is None
+
+
+def test_large_writes_refused(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store which refused a write for want of room is ill until such a write has room, whatever else is written."""
+    log = machine.store._writing._log
+    free = 1 << 20
+    monkeypatch.setattr(log, "look", lambda: setattr(log, "_free", free))
+    assert machine.store.ill() is None
+    with pytest.raises(OutOfSpace):
+        machine.put("large", b"v" * 600_000)
+    said = machine.store.ill()
+    assert said is not None
+    assert "the disk is full" in said
+    machine.put("small")
+    with pytest.raises(OutOfSpace):
+        machine.put("less", b"v" * 500_000)
+    free = int(1.2 * (1 << 20))
+    assert machine.store.ill() == said
+    free = 2 << 20
+    assert machine.store.ill() is None
+    free = 1 << 20
+    assert machine.store.ill() is None, "what had room meanwhile is still missed"
+    free = 2 << 20
+    machine.put("large", b"v" * 600_000)
     assert machine.store.ill() is None
 
 

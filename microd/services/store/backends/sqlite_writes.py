@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,6 +52,7 @@ class Writer:
         self._versions = versions
         self._boot = boot
         self._log = Log(path, connection)
+        self._wanted = _SOME
         self.failure = ""
         self.log_is_large = False
 
@@ -67,11 +69,14 @@ class Writer:
             raise refused(self.failure)
         self._log.look()
         if self._log.is_tight and not self._has_room(writes):
+            self._refused(writes)
             self.log_is_large = self._log.size > 0
             raise OutOfSpace(FULL)
         try:
             refusals = self._transaction(writes, now)
         except sqlite3.Error as error:
+            if errors.is_full(error):
+                self._refused(writes)
             raise self._meaning(error) from error
         # Before somebody is refused, what the log holds is moved to free pages of the file.
         log = self._log
@@ -80,9 +85,14 @@ class Writer:
 
     @property
     def is_full(self) -> bool:
-        """Whether there is no room for a record of some size; in any thread."""
+        """Whether there is no room for a record of some size, or for the largest write that was refused; in any thread."""
         self._log.look()
-        return self._log.is_tight and not self._log.has_room(1, _SOME)
+        wanted = self._wanted
+        if self._log.is_tight and not self._log.has_room(*wanted):
+            return True
+        if self._wanted is wanted:
+            self._wanted = _SOME
+        return False
 
     def empty_log(self) -> None:
         """Move what the log holds into the file.
@@ -129,8 +139,12 @@ class Writer:
     def _has_room(self, writes: Sequence[Write]) -> bool:
         self._log.look_closely()
         puts = [write for write in writes if any(sql is rows.PUT for sql, _ in write.statements)]
-        count = sum(len(write.statements) for write in puts)
-        return not puts or self._log.has_room(count, sum(write.size for write in puts))
+        return not puts or self._log.has_room(*_measure(puts))
+
+    def _refused(self, writes: Sequence[Write]) -> None:
+        """Remember how much room there is not; of several writes each is going to be tried by itself."""
+        if len(writes) == 1:
+            self._wanted = max(self._wanted, _measure(writes), key=itemgetter(1))
 
     def _meaning(self, error: sqlite3.Error) -> MicroError:
         if errors.is_full(error):
@@ -146,8 +160,14 @@ class Writer:
         return Internal(f"the store could not write: {errors.named(error)}")
 
 
-_SOME = 32 << 10
+#: How many writes, and how many bytes of them, there is room for unless the disk is called full.
+_SOME = (1, 32 << 10)
 FULL = "the store's disk is full: nothing was written; make room and try again"
+
+
+def _measure(writes: Sequence[Write]) -> tuple[int, int]:
+    """How many statements they have, and how many bytes."""
+    return sum(len(write.statements) for write in writes), sum(write.size for write in writes)
 
 
 def refused(failure: str) -> StoreFailed:
