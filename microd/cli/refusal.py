@@ -25,6 +25,7 @@ _NO_ROUTE = re.compile(r"service ([\w.-]+): route not found")
 _UNKNOWN = re.compile(r"unknown service ([\w.-]+)")
 
 _SERVICES = "See `micro services`."
+_METHODS = "See `micro get service NAME`."
 _LOGIN = "Run `micro login`."
 
 #: gRPC statuses that say something without a text of ours (RFC-less; grpc.io/docs/guides/status-codes).
@@ -54,8 +55,8 @@ def refused(status: int, message: str, *, logged_in: bool) -> CommandFailed:
     if match := _NO_ROUTE.search(detail):
         return CommandFailed(f'Service "{match[1]}" not found', UNREACHABLE, remedy=_SERVICES)
     if match := _UNKNOWN.search(detail):
-        what = "Service method" if "." in match[1] else "Service"
-        return CommandFailed(f'{what} "{match[1]}" not found', UNKNOWN_SERVICE, remedy=_SERVICES)
+        what, remedy = ("Service method", _METHODS) if "." in match[1] else ("Service", _SERVICES)
+        return CommandFailed(f'{what} "{match[1]}" not found', UNKNOWN_SERVICE, remedy=remedy)
     code = error.code if error else {_DEADLINE_EXCEEDED: 408, _UNAUTHENTICATED: 401}.get(status, 0)
     if code == 401 and not logged_in:
         return CommandFailed("Not logged in", NOT_AUTHORIZED, remedy=_LOGIN)

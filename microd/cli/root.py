@@ -29,7 +29,7 @@ _COMMANDS: Table = {
         ("server", "server:server", "Run the micro server here"),
         ("services", "services:services", "List the registered services"),
         ("status", "status:status", "Show how the running services are"),
-        ("store", "store:store", "Read and write records"),
+        ("store", "store:store", "Read and write records and blobs"),
         ("stream", "call:stream", "Call a service's streaming endpoint with JSON"),
         ("update", "run:update", "Replace a running service by its present source"),
         ("user", "user:user", "Show who is logged in, and their settings"),

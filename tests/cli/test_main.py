@@ -59,16 +59,23 @@ def test_group_alone(user: User) -> None:
     assert "databases" in got.out
 
 
-@pytest.mark.parametrize("words", [(), ("env",), ("store",), ("auth",), ("user",), ("get",)])
+GROUPS = [
+    *("env", "get", "config", "network", "broker", "debug", "store", "store blob"),
+    *("auth", "auth create", "auth delete", "auth list", "auth update"),
+    *("user", "user config", "user namespace", "user set"),
+]
+
+
+@pytest.mark.parametrize("words", [(), *(tuple(group.split()) for group in GROUPS)])
 def test_help_of_all(user: User, words: Any) -> None:
-    """Every command has help, whose first line is its name and what it does."""
+    """Every command has help, whose first line is its name and what it does, as the list of its group says."""
     listed = user.micro(*words, "--help").out.split("Commands:\n")[1].split("\n\n")[0]
     for line in listed.splitlines():
-        name = line.split()[0]
+        name, does = line.split(maxsplit=1)
         got = user.micro(*words, name, "--help")
         assert got.code == 0, name
         if name != "help":
-            assert got.out.startswith(f"{' '.join(['micro', *words, name])} - "), name
+            assert got.out.startswith(f"{' '.join(['micro', *words, name])} - {does}\n"), name
 
 
 def test_help_command(user: User) -> None:

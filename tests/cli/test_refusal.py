@@ -38,6 +38,12 @@ def test_told(status: Any, message: Any, sentence: Any, code: Any) -> None:
     assert (failure.sentence, failure.code) == (sentence, code)
 
 
+def test_method() -> None:
+    """Where there is no such method, the remedy is the command that lists a service's."""
+    failure = refused(12, "unknown service Greeter.Hi", logged_in=True)
+    assert failure.text == 'Service method "Greeter.Hi" not found. See `micro get service NAME`.'
+
+
 def test_innermost() -> None:
     """Of errors wrapped in errors only the innermost is told."""
     wrapped = error(500, error(500, error(404, "not found")))

@@ -97,6 +97,7 @@ def trace(context: click.Context, service: str, id_: str) -> None:
     default=15,
     show_default=True,
     type=Count(),
+    metavar="N",
     help="How many; 0 for all that are kept.",
 )
 @click.option("--since", default="", metavar="WHEN", help="Nothing older: 10m, or 2025-01-31T12:00:00Z.")

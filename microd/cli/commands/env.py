@@ -62,7 +62,10 @@ def choose(session: Session, name: str) -> None:
 @click.argument("address", default="")
 @pass_session
 def add(session: Session, name: str, address: str) -> None:
-    """Add the environment NAME, whose proxy is at ADDRESS (host:port, or a host: 443 with TLS)."""
+    """Add the environment NAME, whose proxy is at ADDRESS.
+
+    That is host:port, or a host alone for port 443 with TLS.
+    """
     from microd.cli.address import address_from
 
     if address:

@@ -22,6 +22,7 @@ from microd.cli.session import Session
     default=15,
     show_default=True,
     type=Count(),
+    metavar="N",
     help="How many of the newest lines; 0 for all.",
 )
 @click.option("--follow", "-f", is_flag=True, help="Go on with what will be written.")

@@ -157,8 +157,12 @@ def change() -> None:
 
 @change.command("password", short_help="Change the password")
 @click.option("--email", "--username", "name", default="", metavar="NAME", help="Whose; yours if not given.")
-@click.option("--old-password", "--old_password", "old", default="", metavar="SECRET")
-@click.option("--new-password", "--new_password", "new", default="", metavar="SECRET")
+@click.option(
+    "--old-password", "--old_password", "old", default="", metavar="SECRET", help="The present one."
+)
+@click.option(
+    "--new-password", "--new_password", "new", default="", metavar="SECRET", help="The one to come."
+)
 @pass_session
 def password(session: Session, name: str, old: str, new: str) -> None:
     """Change a password; what is not given is asked for."""
