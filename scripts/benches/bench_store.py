@@ -1,7 +1,8 @@
 """The store beside etcd: point reads, and durable writes, over gRPC, h2load -c8 -m8.
 
 Both keep their files in the same folder's file system, and acknowledge a write only when it is on disk. Ours checks a
-token and the namespace with each call; etcd runs without authentication.
+token and the namespace with each call; etcd runs without authentication. All writes have the same key and value; each makes
+a new version, so each is really written: where nothing changes, SQLite leaves a write and its sync out.
 """
 
 from __future__ import annotations

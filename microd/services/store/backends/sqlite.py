@@ -170,11 +170,12 @@ class SqliteStore(Service, IStore):
         place = (database, table, key)
         kept = self._recent.get(place)
         if kept is None:
-            rules.check_place(database, table)
-            rules.check_key(key, self._limits)
             try:
                 row = self._point.read(place)
                 if row is None:
+                    # What was found has proper names: they were looked at when it was written.
+                    rules.check_place(database, table)
+                    rules.check_key(key, self._limits)
                     return None
                 kept = self._recent.keep(place, rows.record_from(*place, *row))
             except (sqlite3.Error, rows.Damaged) as error:
