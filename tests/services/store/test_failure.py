@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 
 from microd.kernel.errors import Internal, MicroError
 from microd.services.store.backends import sqlite as subject
@@ -258,6 +259,26 @@ def test_large_writes_refused(machine: Machine, monkeypatch: pytest.MonkeyPatch)
     free = 2 << 20
     machine.put("large", b"v" * 600_000)
     assert machine.store.ill() is None
+
+
+def test_full_is_said_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the disk is full is logged once, however many writes are refused, and that it has room again."""
+    log = machine.store._writing._log
+    free = 100_000
+    monkeypatch.setattr(log, "look", lambda: setattr(log, "_free", free))
+    with capturedLogs() as events:
+        for _ in range(5):
+            machine.refusal()
+        machine.do(machine.store.delete("micro", "t", "kept"))
+        machine.refusal()
+        free = 1 << 30
+        machine.put("more")
+        machine.put("more")
+    said = [formatEvent(event) for event in events]
+    assert said == [
+        f"{machine.path}: the disk is full, and writes are refused; make room",
+        f"{machine.path}: the disk has room again",
+    ]
 
 
 def test_another_program(machine: Machine) -> None:

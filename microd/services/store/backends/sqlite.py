@@ -36,6 +36,7 @@ from microd.services.store.backends.sqlite_walk import Taken, choose, take
 from microd.services.store.backends.sqlite_writes import Condition, Write, Writer, refused
 from microd.services.store.backends.versions import Versions
 from microd.services.store.backends.worker import IWorker, Thread
+from microd.services.store.errors import OutOfSpace
 from microd.services.store.interface import IStore
 from microd.services.store.model import Act, Drop, Kept, Limits, Page, Put, Query, Record
 
@@ -90,6 +91,7 @@ class SqliteStore(Service, IStore):
         self._recent = Recent()
         self._versions = Versions(0, 0)
         self._inspecting: Deferred[None] = succeed(None)
+        self._refuses = False
         self.failure = ""
 
     def startService(self) -> None:
@@ -338,9 +340,17 @@ class SqliteStore(Service, IStore):
             connection.close()
 
     def _notice(self) -> None:
-        """Whether the writer found that the disk failed."""
+        """Whether the writer found that the disk failed, or is full: that is said once, and not to the log for each write."""
         if self._writing.failure:
             self._fail(self._writing.failure)
+        elif self._writing.refuses is not self._refuses:
+            self._refuses = self._writing.refuses
+            if self._refuses:
+                self.log.warn(
+                    "{path}: the disk is full, and writes are refused; make room", path=str(self._path)
+                )
+            else:
+                self.log.info("{path}: the disk has room again", path=str(self._path))
 
     def _fail(self, failure: str) -> None:
         """Take no more writes; reads go on."""
@@ -374,6 +384,8 @@ class SqliteStore(Service, IStore):
                 await self._commits.submit(await self._scanner.run(self._expired, now), 0)
             except sqlite3.Error as error:
                 self._unreadable(error)
+                return
+            except OutOfSpace:
                 return
             except MicroError as error:
                 self.log.warn("expired records stay in {path}: {error}", path=str(self._path), error=error)

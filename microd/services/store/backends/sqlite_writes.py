@@ -44,6 +44,7 @@ class Writer:
 
     @ivar failure: what failed, in a sentence; empty while all is well.
     @ivar log_is_large: as of the last commit.
+    @ivar refuses: a write was refused for want of room, and there has been none for it since.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, versions: Versions, boot: str) -> None:
@@ -54,7 +55,7 @@ class Writer:
         self._log = Log(path, connection)
         self._wanted = _SOME
         self.failure = ""
-        self.log_is_large = False
+        self.log_is_large = self.refuses = False
 
     def perform(self, writes: Sequence[Write], now: float) -> Sequence[MicroError | None]:
         """Do the writes in one transaction, which is on disk before this returns; nothing is done where it raises.
@@ -78,6 +79,8 @@ class Writer:
             if errors.is_full(error):
                 self._refused(writes)
             raise self._meaning(error) from error
+        if self.refuses and not self.is_full:
+            self.refuses = False
         # Before somebody is refused, what the log holds is moved to free pages of the file.
         log = self._log
         self.log_is_large = log.is_large or (log.is_tight and log.size > 0 and self.is_full)
@@ -144,6 +147,7 @@ class Writer:
     def _refused(self, writes: Sequence[Write]) -> None:
         """Remember how much room there is not; of several writes each is going to be tried by itself."""
         if len(writes) == 1:
+            self.refuses = True
             self._wanted = max(self._wanted, _measure(writes), key=itemgetter(1))
 
     def _meaning(self, error: sqlite3.Error) -> MicroError:
