@@ -174,7 +174,10 @@ def history(session: Session, key: str, secret: bool, limit: int, before: int) -
 @_IF_VERSION
 @pass_session
 def rollback(session: Session, version: int, if_version: int) -> None:
-    """Make the configuration what it was at VERSION; that is a new version. See `micro config history`."""
+    """Make the configuration what it was at VERSION; that is a new version. See `micro config history`.
+
+    What was no secret then is none afterwards.
+    """
     from microd.wire.config_pb2 import RollbackRequest, RollbackResponse
 
     request = RollbackRequest(namespace=session.namespace, version=version, if_version=if_version)
