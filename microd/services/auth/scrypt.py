@@ -16,18 +16,20 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from microd.services.auth.turns import PLATFORM_ASKER, Asker, Turns
+from microd.services.auth.turns import PLATFORM_ASKER, Asker, TooManySecrets, Turns
 
 T = TypeVar("T")
 #: Characters from which on a secret is too long to be found by trying, as those are which programs make; and how many of
 #: those found right are known again.
 LONG = 32
 _MOST_KNOWN = 256
+#: How many may wait for the same answer, besides whoever asked first.
+_MOST_SHARING = 256
 #: Hashes which are made at once.
 THREADS = 2
 
@@ -90,6 +92,7 @@ class ScryptHasher:
         self._elsewhere = elsewhere
         self._cost = cost
         self._turns: Turns[bytes] = Turns(threads)
+        self._asked: dict[tuple[str, bytes], list[Deferred[bool | None]]] = {}
         self._key = os.urandom(32)
         self._known: OrderedDict[str, bytes] = OrderedDict()
 
@@ -102,19 +105,37 @@ class ScryptHasher:
         return hashed
 
     async def matches(self, secret: str, hashed: str, asker: Asker = PLATFORM_ASKER) -> bool:
-        """Compare in constant time."""
-        if self._knows(secret, hashed):
-            return True
-        cost, salt, expected = read(hashed)
+        """Compare in constant time. Who asks what is being answered to somebody else gets the same answer."""
+        question = hashed, self._digest(secret)
+        while not self._knows(secret, hashed):
+            others = self._asked.get(question)
+            if others is None:
+                return await self._compared(secret, hashed, asker, question)
+            if len(others) >= _MOST_SHARING:
+                raise TooManySecrets
+            shared: Deferred[bool | None] = Deferred()
+            others.append(shared)
+            answer = await shared
+            if answer is not None:
+                return answer
+        return True
 
-        def check() -> Deferred[bytes]:
-            # Somebody else who waited may have shown that it is right.
-            return succeed(expected) if self._knows(secret, hashed) else self._made(secret, salt, cost)
-
-        right = hmac.compare_digest(await self._turns.run(asker, check), expected)
-        if right:
-            self._know(secret, hashed)
-        return right
+    async def _compared(self, secret: str, hashed: str, asker: Asker, question: tuple[str, bytes]) -> bool:
+        others = self._asked[question] = []
+        right: bool | None = None
+        try:
+            cost, salt, expected = read(hashed)
+            made = await self._turns.run(asker, lambda: self._made(secret, salt, cost))
+            right = hmac.compare_digest(made, expected)
+            if right:
+                self._know(secret, hashed)
+            return right
+        finally:
+            # Where whoever asked first has left, or had to, another one of them asks.
+            del self._asked[question]
+            for each in others:
+                if not each.called:
+                    each.callback(right)
 
     def _made(self, secret: str, salt: bytes, cost: Cost) -> Deferred[bytes]:
         return Deferred.fromCoroutine(_awaited(self._elsewhere(lambda: scrypt(secret, salt, cost))))

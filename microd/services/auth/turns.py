@@ -29,6 +29,13 @@ T = TypeVar("T")
 _HERE = "here"
 
 
+class TooManySecrets(Unavailable):
+    """too many secrets are being checked at this moment: try again in a few seconds"""
+
+    def __init__(self) -> None:
+        super().__init__("too many secrets are being checked at this moment: try again in a few seconds")
+
+
 class Asker(NamedTuple):
     """On whose account a secret is hashed.
 
@@ -122,12 +129,12 @@ class Turns(Generic[T]):
     def run(self, asker: Asker, start: Callable[[], Deferred[T]]) -> Deferred[T]:
         """Call C{start} when it is the asker's turn; what it fires with. Whoever cancels while they wait has left.
 
-        It fails with L{Unavailable} where too many wait, at once or once it has to give way; C{start} is not called then.
+        It fails with L{TooManySecrets} where too many wait, at once or once it has to give way; C{start} is not called then.
         """
         answer: Deferred[T] = Deferred(self._left)
         waiter = _Waiter(asker, start, answer)
         if self.running >= self._most_running and not self._has_room(asker):
-            answer.errback(_too_many())
+            answer.errback(TooManySecrets())
             return answer
         self._queue.append(waiter)
         for path in waiter.paths:
@@ -152,7 +159,7 @@ class Turns(Generic[T]):
             leaving.append(_last([each for each in inside if room.sharer(each.asker) == heaviest]))
         for each in leaving:
             self._forget(each)
-            each.answer.errback(_too_many())
+            each.answer.errback(TooManySecrets())
         return True
 
     def _begin(self) -> None:
@@ -193,7 +200,3 @@ def _last(waiters: Sequence[_Waiter[T]]) -> _Waiter[T]:
     shares = Counter(each.asker.connection for each in waiters)
     heaviest = shares.most_common(1)[0][0]
     return next(each for each in reversed(waiters) if each.asker.connection == heaviest)
-
-
-def _too_many() -> Unavailable:
-    return Unavailable("too many secrets are being checked at this moment: try again in a few seconds")

@@ -10,10 +10,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from microd.kernel.caller import Account
-from microd.kernel.errors import Unavailable
-from microd.services.auth.model import Draft, WrongSecret
+from microd.services.auth.model import Draft, Token, WrongSecret
 from microd.services.auth.scrypt import LONG, Cost, ScryptHasher
-from microd.services.auth.turns import Asker, Turns, guessing, host_of, known
+from microd.services.auth.turns import Asker, TooManySecrets, Turns, guessing, host_of, known
 
 ADMIN = Account("admin", "user", "micro", "admin", ("admin",))
 ADA = Account("ada", "user", "micro", "ada")
@@ -65,7 +64,7 @@ def peer(number: int, host: str = "127.0.0.1") -> str:
 
 def refused(answer: Deferred[str]) -> bool:
     """Whether somebody was told to come back later."""
-    return answer.called and answer.result == "Unavailable"
+    return answer.called and answer.result == "TooManySecrets"
 
 
 def test_accounts_in_turn() -> None:
@@ -259,9 +258,9 @@ def login(scene: Any, id: str, secret: str, peer: str) -> Any:
 
 def test_flood_of_logins(scene: Any, hand: Hand) -> None:
     """Sixty wrong guesses at the admin, and then logins of others and of the admin: those get their tokens soon."""
-    guesses = [login(scene, "admin", "wrong", peer(0)) for _ in range(60)]
+    guesses = [login(scene, "admin", f"wrong {number}", peer(0)) for number in range(60)]
     others = [login(scene, "ada", "s3cret", peer(1)), login(scene, "admin", "first-secret", peer(2))]
-    assert sum(each.called and each.result is Unavailable for each in guesses) == 55
+    assert sum(each.called and each.result is TooManySecrets for each in guesses) == 55
     for _ in range(5):
         hand.make()
     assert all(scene.auth.inspect_cached(each.result.access) for each in others)
@@ -276,27 +275,44 @@ def test_known_waits_for_nobody(scene: Any, hand: Hand) -> None:
     hand.make_all()
     assert made.called
     for number in range(60):
-        login(scene, "zoe", "wrong", peer(number))
+        login(scene, "zoe", f"wrong {number}", peer(number))
     assert scene.auth.inspect_cached(login(scene, "zoe", secret, peer(0)).result.access).id == "zoe"
     hand.make_all()
 
 
-def test_shown_right_meanwhile(scene: Any, hand: Hand) -> None:
-    """Those who wait with a long secret which meanwhile was found right are answered without another hash."""
-    secret = "l" * LONG
-    Deferred.fromCoroutine(scene.auth.generate("micro", Draft("zoe", secret=secret)))
+@pytest.mark.parametrize(("secret", "outcome"), [("s3cret", Token), ("wrong", WrongSecret)])
+def test_same_question(scene: Any, hand: Hand, secret: str, outcome: type) -> None:
+    """Many who log in at the same moment with the same secret, as a farm of services, share one hash; none is refused."""
+    waiting = [login(scene, "ada", secret, peer(number)) for number in range(40)]
     hand.make_all()
-    scene.auth._hasher._known.clear()
-    hand.made = 0
-    waiting = [login(scene, "zoe", secret, peer(number)) for number in range(6)]
+    assert hand.made == 1
+    assert all(each.result is outcome or isinstance(each.result, outcome) for each in waiting)
+    assert not scene.auth._hasher._asked
+
+
+def test_same_question_is_bounded(scene: Any, hand: Hand) -> None:
+    """However many ask the same, those beyond some hundreds are refused at once."""
+    waiting = [login(scene, "ada", "s3cret", peer(number)) for number in range(300)]
+    assert [each.called for each in waiting] == [False] * 257 + [True] * 43
+    assert waiting[-1].result is TooManySecrets
     hand.make_all()
-    assert all(each.result.access for each in waiting)
-    assert hand.made == 2
+
+
+def test_first_one_left(scene: Any, hand: Hand) -> None:
+    """Where the first of those who ask the same has left before its turn, the others are answered all the same."""
+    for number in range(2):
+        login(scene, "admin", f"wrong {number}", peer(0))
+    first, *others = [login(scene, "ada", "s3cret", peer(number)) for number in range(4)]
+    first.cancel()
+    others[0].cancel()
+    hand.make_all()
+    assert hand.made == 3
+    assert [type(each.result) for each in others[1:]] == [Token, Token]
 
 
 def test_caller_gone(scene: Any, hand: Hand) -> None:
     """No hash is made for a login whose caller has gone."""
-    waiting = [login(scene, "admin", "wrong", peer(number)) for number in range(6)]
+    waiting = [login(scene, "admin", f"wrong {number}", peer(number)) for number in range(6)]
     for each in waiting[2:]:
         each.cancel()
     hand.make_all()
