@@ -23,12 +23,17 @@ def rpc_error(error: MicroError) -> RpcError:
 _DOUBTFUL = (StatusCode.UNKNOWN, StatusCode.INTERNAL, StatusCode.UNAVAILABLE, StatusCode.DATA_LOSS)
 
 
+#: What everybody may be told without a line in the log: there is no such thing; the disk is full, which who keeps
+#: things on it says once.
+SAID_ELSEWHERE = (501, 507)
+
+
 def is_ours(code: int, text: str) -> bool:
     """Whether a call which ended so failed by no fault of its caller's: one that must be found in the log."""
     if code not in _DOUBTFUL:
         return False
     error = MicroError.from_json(text)
-    return error is None or (error.code >= 500 and error.code != 501)
+    return error is None or (error.code >= 500 and error.code not in SAID_ELSEWHERE)
 
 
 def _told(code: int, id: str, detail: str) -> tuple[str, bytes]:

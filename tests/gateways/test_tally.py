@@ -232,6 +232,14 @@ def test_failed_service(town: Any, code: int) -> None:
     assert json.loads(event["error"])["detail"] == "no more"
 
 
+@pytest.mark.parametrize("code", [501, 507])
+def test_said_elsewhere(town: Any, code: int) -> None:
+    """That there is no such thing, or that a disk is full, is not logged for everybody who is told."""
+    with capturedLogs() as events:
+        town.call("/greeter.Greeter/Hello", b"%d" % code, metadata={"authorization": "Bearer user"})
+    assert lines(events) == []
+
+
 def test_lost_node(town: Any) -> None:
     """A node that cannot be reached is a line with the id which the call would have had there."""
     for endpoint in town.endpoints.values():

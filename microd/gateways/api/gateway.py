@@ -20,6 +20,7 @@ from microd.gateways.api.request import Head, Request
 from microd.gateways.api.server import HttpServer
 from microd.gateways.api.wires import Wires
 from microd.gateways.endings import Endings, Lasting
+from microd.gateways.refusals import SAID_ELSEWHERE
 from microd.gateways.tally import Ended, Tally
 from microd.kernel.activity import UNTRACED
 from microd.kernel.endpoint import Endpoint
@@ -158,7 +159,7 @@ class Gateway:
             _note(request.core, request, code, text, took)
         if code < 500 and not tally.every:
             return
-        ours = code >= 500 and code != 501
+        ours = code >= 500 and code not in SAID_ELSEWHERE
         if ours or tally.every:
             trace = request.trace.decode()
             level = LogLevel.warn if ours else LogLevel.info

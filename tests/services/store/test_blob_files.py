@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import resource
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.logger import capturedLogs, formatEvent
 
 from microd.kernel.errors import BadRequest, Internal, MicroError, TooLarge, Unavailable
 from microd.services.store.backends.memory import MemoryStore
@@ -440,3 +442,24 @@ def test_memory(subject: Subject, tmp_path: Path, size: int) -> None:
         written = done(write())
         done(read())
     assert digest.hexdigest() == written
+
+
+def test_full_is_said_once(subject: Subject, blobs: FileBlobs, tmp_path: Path) -> None:
+    """That the disk is full is logged once, however many blobs are refused, and that it has room again."""
+
+    with capturedLogs() as events:
+        for _ in range(3):
+            with pytest.raises(OutOfSpace):
+                done(blobs.on_disk(_full))
+        subject.put("small", b"v")
+        for _ in range(2):
+            subject.put("large", LARGE)
+    said = [formatEvent(event) for event in events]
+    assert said == [
+        f"{tmp_path}: the disk is full, and blobs are refused; make room",
+        f"{tmp_path}: the disk has room again",
+    ]
+
+
+def _full() -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")

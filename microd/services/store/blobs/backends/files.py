@@ -68,6 +68,7 @@ class FileBlobs(Service, IBlobStore):
         self._pool = pool
         self._turns = Turns()
         self._failure = ""
+        self._is_full = False
         self.written = self.given = 0
 
     @property
@@ -176,6 +177,7 @@ class FileBlobs(Service, IBlobStore):
             self._turns.leave(place)
         if file is not None:
             self.close(file)
+            self._notice(is_full=False)
         self._forget(old)
 
     def _spare(self, file: BlobFile, error: BaseException) -> None:
@@ -196,10 +198,23 @@ class FileBlobs(Service, IBlobStore):
 
     # -- how
 
+    def _notice(self, *, is_full: bool) -> None:
+        """Say once that the disk is full, and that it is not any more."""
+        if is_full is not self._is_full:
+            self._is_full = is_full
+            if is_full:
+                self.log.warn(
+                    "{folder}: the disk is full, and blobs are refused; make room",
+                    folder=str(self.folder.path),
+                )
+            else:
+                self.log.info("{folder}: the disk has room again", folder=str(self.folder.path))
+
     def _not_written(self, error: OSError) -> MicroError:
         """The disk said no; where it may have lost something, nothing is written from now on."""
         match error.errno:
             case errno.ENOSPC | errno.EDQUOT:
+                self._notice(is_full=True)
                 return OutOfSpace("the disk for blobs is full: nothing was kept; make room and try again")
             case errno.EFBIG:
                 return TooLarge("the disk for blobs takes no file of this size: nothing was kept")
