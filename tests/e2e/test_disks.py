@@ -248,6 +248,14 @@ def test_full_disk(small_disk: Path, request: pytest.FixtureRequest) -> None:
     try:
         daemon = platform.start(*ONLY)
         with platform.client() as client:
+            large, refused = write_until_refused(client, 100_000, "large")
+            assert refused.code == 507
+            client.store.write("small", b"v")
+            assert readiness(platform)[0] == 503
+            for key in [*large, "small"]:
+                client.store.delete(key)
+            assert readiness(platform)[0] == 200
+
             acknowledged, first = write_until_refused(client, 8000)
             assert len(acknowledged) >= 30
             for number in range(3):
