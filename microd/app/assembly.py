@@ -9,33 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import LogLevel, globalLogPublisher
 
-from microd import __version__
 from microd.app.announce import Announcement, notify_systemd, sentence
+from microd.app.doors import Doors
 from microd.app.limits import broker_limits
 from microd.app.listing import CoreListing
 from microd.app.lock import FolderLock
 from microd.app.logging import current_trace
 from microd.app.root import Root
-from microd.app.settings import CORE_SERVICES, DOORS, TABLE, Settings
+from microd.app.settings import CORE_SERVICES, DOORS, Settings
 from microd.app.sources import BadSettings
-from microd.app.values import LOG_LEVELS, endpoint_string, is_local
+from microd.app.values import LOG_LEVELS
 from microd.gateways.api import blocklist_rpc
-from microd.gateways.api import limits as api_limits
 from microd.gateways.api.blocklist import Blocklist
-from microd.gateways.api.gateway import Gateway
-from microd.gateways.core import status_name
-from microd.gateways.door import Door
-from microd.gateways.endings import Endings
-from microd.gateways.gate import Gate
-from microd.gateways.listen import CannotListen, Listener
+from microd.gateways.listen import Listener
 from microd.gateways.ops import process
-from microd.gateways.ops.pages import OpsSite
 from microd.gateways.ops.pulse import Pulse
-from microd.gateways.tally import Tally
 from microd.kernel.caller import Account
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.health import Figures, Reason
@@ -72,11 +63,6 @@ from microd.services.store.blobs.backends.files import FileBlobs
 from microd.services.store.blobs.backends.pool import Pool
 from microd.services.store.blobs.model import Limits as BlobLimits
 from microd.txgrpc import Limits
-from microd.txgrpc.endpoints import server_endpoint
-from microd.txgrpc.health import SERVICE as HEALTH
-from microd.txgrpc.health import SERVING, Health
-from microd.txgrpc.reflection import Reflection, service_names
-from microd.wire._pool import POOL
 
 #: How long the credential lasts with which a service that we started gets its tokens (spec micro-v3-server 1.2).
 _CREDENTIAL = 365 * 86400.0
@@ -135,7 +121,7 @@ class _Assembly:
         self._unlisted = [self._debug.noted(each) for each in debug]
         self._figures: list[Figures] = [process.figures]
         self._pulse = Pulse(reactor, partial(notify_systemd, "WATCHDOG=1", environ), environ, os.getpid())
-        self._listeners = {name: build() for name, build in self._door_builders() if name in self._doors}
+        self._listeners = self._build_doors()
         self._announcement = Announcement(data)
 
     def root(self, failed: Callable[[], None]) -> Root:
@@ -266,79 +252,21 @@ class _Assembly:
 
     # -- doors
 
-    def _door_builders(self) -> Sequence[tuple[str, Callable[[], Listener]]]:
-        ops = [("ops", self._ops)] if self._settings.ops.address else []
-        return [("network", self._network), ("proxy", self._proxy), ("api", self._api), *ops]
-
-    def _network(self) -> Listener:
-        wanted = self._settings.network
-        return self._grpc("network", wanted.address, wanted.max_message, Gate(self._auth, services_door=True))
-
-    def _proxy(self) -> Listener:
-        wanted = self._settings.proxy
-        return self._grpc("proxy", wanted.address, wanted.max_message, Gate(self._auth))
-
-    def _grpc(self, name: str, address: str, max_message: int, gate: Gate) -> Listener:
-        paths = [endpoint.path for endpoint in self._endpoints]
-        health = Health()
-        reflection = Reflection(lambda: {*service_names(paths), HEALTH}, [POOL])
-        for service in service_names(paths):
-            health.set(service, SERVING)
-        server = Door(
-            [*self._endpoints, *self._unlisted],
-            gate,
-            self._router,
-            self._dialer,
-            clock=self._reactor,
-            limits=Limits(max_message=max_message),
-            extra={**health.methods(), **reflection.methods()},
-            tally=self._tally(name, status_name),
-        )
-        self._figures.append(server.figures)
-        self._end_with_rights(server.endings)
-
-        async def drain(timeout: float) -> None:
-            health.close()
-            await server.drain(timeout)
-
-        return self._listener(name, server_endpoint, server, address, drain)
-
-    def _api(self) -> Listener:
-        wanted = self._settings.api
-        gateway = Gateway(
+    def _build_doors(self) -> Mapping[str, Listener]:
+        doors = Doors(
+            self._settings,
             self._reactor,
-            Gate(self._blocklist.guard(self._auth)),
+            self._auth,
+            self._registry,
             self._router,
             self._dialer,
-            self._registry,
-            [*self._endpoints, *self._unlisted],
-            version=__version__,
-            cors=wanted.enable_cors,
-            limits=api_limits.Limits(body=wanted.max_body, call=wanted.timeout),
-            tally=self._tally("api", str),
+            self._blocklist,
+            self._endpoints,
+            self._unlisted,
+            self._reasons,
+            self._figures,
         )
-        self._figures.append(gateway.figures)
-        self._end_with_rights(gateway.endings)
-        self._blocklist.on_listed(gateway.endings.changed)
-        return self._listener("api", serverFromString, gateway.server, wanted.address, gateway.drain)
-
-    def _end_with_rights(self, endings: Endings) -> None:
-        """Have a door's streams end once whoever made them may make them no more."""
-        self._auth.on_revoked(endings.revoked)
-        self._auth.on_ruled(endings.ruled)
-
-    def _tally(self, door: str, name_of: Callable[[int], str]) -> Tally:
-        return Tally(door, self._reactor.seconds, name_of, every=self._settings.daemon.access_log)
-
-    def _ops(self) -> Listener:
-        wanted = self._settings.ops
-        if not wanted.token and not is_local(wanted.address):
-            raise BadSettings(
-                f"ops.address: {wanted.address} is beyond loopback, so ops.token must be set: "
-                "what tools are to show to read the metrics"
-            )
-        site = OpsSite(self._reactor, self._reasons, self._figures, wanted.token)
-        return self._listener("ops", serverFromString, site, wanted.address, _at_once)
+        return doors.listeners(self._doors)
 
     def _report(self, root: Root) -> None:
         """Have the ops door ask whoever has something to tell."""
@@ -359,26 +287,6 @@ class _Assembly:
         if "store" in self._services:
             self._reasons |= {"store": self._store.ill, "blobs": self._blobs.ill}
             self._figures += [self._store.figures, self._blobs.figures]
-
-    def _listener(self, name: str, parse: Any, factory: Any, address: str, drain: Any) -> Listener:
-        row = TABLE[f"{name}.address"]
-        remedy = f"choose another address with --{row.option}, {row.env} or address in [{name}] of the settings file"
-        try:
-            endpoint = parse(self._reactor, endpoint_string(address))
-        except Exception as problem:
-            # Each kind of endpoint has its own errors: a missing key file, a word it does not know.
-            reason = getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
-            file = getattr(problem, "filename", None)
-            said = f"{file}: {reason}" if file else reason
-            raise CannotListen(f"{name} cannot listen on {address}: {said}; {remedy}") from problem
-        return Listener(
-            name,
-            endpoint,
-            factory,
-            wanted=address,
-            remedy=remedy,
-            drain=partial(drain, self._settings.daemon.drain),
-        )
 
     def _platform_address(self) -> str:
         """Where services on this host reach the platform."""
@@ -406,10 +314,6 @@ class _Assembly:
         shown = {name: listener.address for name, listener in self._listeners.items()}
         self._announcement.log.info("{sentence}", sentence=sentence(self._data, shown, login))
         notify_systemd("READY=1", self._environ)
-
-
-async def _at_once(_: float) -> None:
-    """There is nothing to drain."""
 
 
 def _chosen(settings: Settings, known: Sequence[str]) -> set[str]:
