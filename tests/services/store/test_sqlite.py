@@ -90,7 +90,9 @@ class Bench:
 
     @property
     def scanning(self) -> sqlite3.Connection:
-        return self.store._sweep_on
+        connection = self.store._sweep_on
+        assert connection is not None
+        return connection
 
     def begin(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
         return Deferred.fromCoroutine(coroutine)
