@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+
+# grpcio would tidy up in every child process between fork and exec, and now and then aborts it there; its own threads are
+# in this process, ours start children. It is asked before anybody imports it.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 PEERS = Path(__file__).parent / "peers"
 

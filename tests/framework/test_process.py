@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGABRT, SIGSEGV
 from typing import Any
 
 import grpc
@@ -283,6 +284,7 @@ class Child(ProcessProtocol):
     async def ends(self) -> int | None:
         """Wait for the end, and give the status; of a signal, less than nothing."""
         await self.ended.addTimeout(30, reactor)
+        assert self.status not in (-SIGABRT, -SIGSEGV), self.text
         return self.status
 
 
