@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from microd.services.store import rules
@@ -64,6 +64,12 @@ class IStore(Protocol):
         @raise Unavailable: more waits for the disk than is allowed, or the store has failed.
         @raise OutOfSpace: the disk is full.
         """
+
+    def begin_write(
+        self, database: str, table: str, record: Record, *, if_version: int | None = None
+    ) -> Awaitable[int]:
+        """As C{write}, for those who count microseconds; what is wrong with the request may be raised at once."""
+        return self.write(database, table, record, if_version=if_version)
 
     async def delete(self, database: str, table: str, key: str, *, if_version: int | None = None) -> None:
         """Take one record out; a key which is not there is no error, unless C{if_version} names a version."""

@@ -117,7 +117,7 @@ class StoreWire:
         record = request.record
         if not record.key:
             raise BadRequest("key required" if request.HasField("record") else "no record specified")
-        version = await self._store.write(database, table, self._record_from(record), if_version=wanted)
+        version = await self._store.begin_write(database, table, self._record_from(record), if_version=wanted)
         return pb.WriteResponse(version=version)
 
     async def delete(self, request: pb.DeleteRequest, caller: Caller) -> pb.DeleteResponse:

@@ -28,11 +28,17 @@ UNWILLING = 16
 Perform = Callable[[Sequence[Write]], Sequence[MicroError | None]]
 
 
-class _Write(Deferred[None]):
-    """Fires once it is on disk."""
+class _Write(Deferred[int]):
+    """Fires once it is on disk.
 
-    def __init__(self, statements: Sequence[Statement], size: int, conditions: Sequence[Condition]) -> None:
+    @ivar answer: what it fires with.
+    """
+
+    def __init__(
+        self, statements: Sequence[Statement], size: int, conditions: Sequence[Condition], answer: int
+    ) -> None:
         super().__init__()
+        self.answer = answer
         self.statements = statements
         self.size = size
         self.conditions = conditions
@@ -85,14 +91,18 @@ class GroupCommit:
         return self._bytes
 
     def submit(
-        self, statements: Sequence[Statement], size: int, conditions: Sequence[Condition] = ()
-    ) -> Deferred[None]:
-        """Write; fires once it is on disk, and fails with a L{MicroError} if it is not."""
+        self,
+        statements: Sequence[Statement],
+        size: int,
+        conditions: Sequence[Condition] = (),
+        answer: int = 0,
+    ) -> Deferred[int]:
+        """Write; fires with C{answer} once it is on disk, and fails with a L{MicroError} if it is not."""
         if self._refusal is not None:
             raise self._refusal()
         if self._bytes and self._bytes + size > self._most_waiting:
             raise Unavailable("the store cannot write as fast as it is asked to: try again later")
-        write = _Write(statements, size, conditions)
+        write = _Write(statements, size, conditions, answer)
         self._waiting.append(write)
         self._bytes += size
         if not self._busy:
@@ -168,7 +178,7 @@ class GroupCommit:
         for write, outcome in zip(batch, outcomes, strict=True):
             self._bytes -= write.size
             if outcome is None:
-                write.callback(None)
+                write.callback(write.answer)
             else:
                 write.errback(outcome)
 

@@ -200,14 +200,19 @@ class SqliteStore(Service, IStore):
         return Page(taken.found, taken.found[-1].key if taken.is_cut else "", is_full)
 
     async def write(self, database: str, table: str, record: Record, *, if_version: int | None = None) -> int:
+        return await self.begin_write(database, table, record, if_version=if_version)
+
+    def begin_write(
+        self, database: str, table: str, record: Record, *, if_version: int | None = None
+    ) -> Deferred[int]:
         rules.check_place(database, table)
         size = rules.check_record(record, self._limits)
         if self._point is None:
             raise Unavailable("the store is not running")
         version = self._versions.next()
         conditions = () if if_version is None else (((database, table, record.key), if_version),)
-        await self._commits.submit((rows.put(database, table, record, version),), size, conditions)
-        return version
+        put = (rows.put(database, table, record, version),)
+        return self._commits.submit(put, size, conditions, version)
 
     async def delete(self, database: str, table: str, key: str, *, if_version: int | None = None) -> None:
         await self.apply((Drop(database, table, key, if_version),))

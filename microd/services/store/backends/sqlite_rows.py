@@ -5,6 +5,7 @@ Each row carries a checksum of all that is in it, since SQLite itself does not n
 
 from __future__ import annotations
 
+from functools import cache
 from struct import pack
 from typing import Any
 from zlib import crc32
@@ -41,12 +42,22 @@ INSERT INTO record (space, tbl, key, version, expires, sum, metadata, value) VAL
 ON CONFLICT DO UPDATE SET version = excluded.version, expires = excluded.expires, sum = excluded.sum,
     metadata = excluded.metadata, value = excluded.value
 """
-#: Statements that put several records at once, by how many, the most first. For each run of a statement the interpreter lets
-#: another thread have its turn, and waits for it: so a record alone takes twice as long beside a busy reactor.
-PUTS = {
-    count: _PUT.format(", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * count)) for count in (64, 32, 16, 8, 4, 2, 1)
-}
-PUT = PUTS[1]
+#: The statement which puts a record.
+PUT = _PUT.format("(?, ?, ?, ?, ?, ?, ?, ?)")
+#: Records that one statement puts at most.
+MOST_PUTS = 64
+
+
+@cache
+def puts(count: int) -> str:
+    """The statement which puts so many records at once, of which the last counts where two have the same place.
+
+    For each run of a statement the interpreter lets another thread have its turn, and waits for it: so a record alone takes
+    twice as long beside a busy reactor.
+    """
+    return _PUT.format(", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * count))
+
+
 DROP = "DELETE FROM record WHERE space = ? AND tbl = ? AND key = ?"
 POINT = "SELECT version, expires, sum, metadata, value FROM record WHERE space = ? AND tbl = ? AND key = ?"
 VERSION = """
