@@ -56,13 +56,8 @@ class _Core:
         self._service, self._name = endpoint.service, endpoint.name
         self._activity = endpoint.activity
         self._span = "" if endpoint.name.startswith(UNTRACED) else endpoint.id
-        request = endpoint.request
-        binary = (request.FromString, _to_binary)
-        self._codecs: Mapping[str, tuple[Read, Show]] = {
-            "application/grpc": binary,
-            "application/grpc+proto": binary,
-            "application/grpc+json": (lambda body: protojson.parse(body, request), protojson.dump),
-        }
+        self._codecs = _codecs(endpoint.request)
+        self._later = self._codecs if endpoint.later is None else _codecs(endpoint.later)
 
     def method(self) -> Method:
         """The method which calls the endpoint."""
@@ -120,17 +115,17 @@ class _Core:
 
     async def _stream_unary(self, bodies: AsyncIterator[bytes], call: ServerCall) -> bytes:
         try:
-            read, show = self._codec(call)
+            show = self._codec(call)[1]
             caller = self._admit(call)
-            return show(await self._handler(_requests(read, bodies), caller))
+            return show(await self._handler(self._requests(bodies, call), caller))
         except Exception as error:  # noqa: BLE001 - the edge
             raise self._refusal(error, call) from None
 
     async def _stream_stream(self, bodies: AsyncIterator[bytes], call: ServerCall) -> AsyncIterator[bytes]:
         try:
-            read, show = self._codec(call)
+            show = self._codec(call)[1]
             caller = self._admit(call)
-            async with aclosing(self._handler(_requests(read, bodies), caller)) as replies:
+            async with aclosing(self._handler(self._requests(bodies, call), caller)) as replies:
                 async for reply in replies:
                     yield show(reply)
         except Exception as error:  # noqa: BLE001 - the edge
@@ -150,10 +145,13 @@ class _Core:
         return caller
 
     def _codec(self, call: ServerCall) -> tuple[Read, Show]:
-        found = self._codecs.get(call.content_type) or self._codecs.get(plain_type(call.content_type))
-        if found is None:
-            raise UnsupportedContentType(call.content_type)
-        return found
+        return _chosen(self._codecs, call)
+
+    async def _requests(self, bodies: AsyncIterator[bytes], call: ServerCall) -> AsyncIterator[Any]:
+        read, later = self._codec(call)[0], _chosen(self._later, call)[0]
+        async for body in bodies:
+            yield _read(read, body)
+            read = later
 
     def _refusal(self, error: Exception, call: ServerCall) -> Exception:
         """What a handler raised, as a status; a defect is logged, once, and is this call's only."""
@@ -214,6 +212,23 @@ def caller_of(call: ServerCall) -> Caller | None:
     return notes if isinstance(notes, Caller) else None
 
 
+def _codecs(request: type[Message]) -> Mapping[str, tuple[Read, Show]]:
+    """How a message is read, and how replies are shown, by content type."""
+    binary = (request.FromString, _to_binary)
+    return {
+        "application/grpc": binary,
+        "application/grpc+proto": binary,
+        "application/grpc+json": (lambda body: protojson.parse(body, request), protojson.dump),
+    }
+
+
+def _chosen(codecs: Mapping[str, tuple[Read, Show]], call: ServerCall) -> tuple[Read, Show]:
+    found = codecs.get(call.content_type) or codecs.get(plain_type(call.content_type))
+    if found is None:
+        raise UnsupportedContentType(call.content_type)
+    return found
+
+
 def _to_binary(message: Message) -> bytes:
     return message.SerializeToString()
 
@@ -251,8 +266,3 @@ def _read(read: Read, body: bytes) -> Message:
         return read(body)
     except DecodeError as error:
         raise BadRequest(f"grpc: failed to unmarshal the received message {error}") from None
-
-
-async def _requests(read: Read, bodies: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-    async for body in bodies:
-        yield _read(read, body)

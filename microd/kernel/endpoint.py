@@ -24,6 +24,7 @@ class Endpoint:
 
     A handler raises L{microd.kernel.errors.MicroError}; the door fills in the id and turns it into a status.
 
+    @ivar later: what a client sends after its first message, where that is something else.
     @ivar at_once: C{at_once(request, caller)}, for a unary endpoint: a door which speaks protobuf may ask it first, and is
         spared the waiting. It gives the reply's bytes, or None for whatever C{handler} is to be asked; it raises the same.
     @ivar endless: calls go on until somebody ends them; a daemon that stops does not wait for them.
@@ -40,6 +41,7 @@ class Endpoint:
     endless: bool = False
     at_once: Callable[..., bytes | None] | None = None
     activity: Activity | None = None
+    later: type[Message] | None = None
 
     @property
     def service(self) -> str:
