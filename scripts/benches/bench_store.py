@@ -7,7 +7,6 @@ a new version, so each is really written: where nothing changes, SQLite leaves a
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from benches.alternation import Report, alternate, pairs_from, ratio
-from benches.contender import Contender, h2load, needed
+from benches.contender import Contender, free_port, h2load, needed, wait_for
 from microd.kernel.caller import Account
 from microd.services.auth.keys import load_or_make
 from microd.services.auth.tokens import Claims, Mint
@@ -41,17 +40,10 @@ WRITE = pb.WriteRequest(record=pb.Record(key=KEY, value=VALUE)).SerializeToStrin
 READ = pb.ReadRequest(key=KEY).SerializeToString()
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 @contextmanager
 def etcd(folder: Path) -> Iterator[int]:
     """Run etcd, alone and with its defaults; its port."""
-    port, peers = _free_port(), _free_port()
+    port, peers = free_port(), free_port()
     client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peers}"
     command = [needed("etcd", "etcd-server"), "--data-dir", str(folder / "etcd"), "--log-level", "error"]
     command += ["--listen-client-urls", client, "--advertise-client-urls", client]
@@ -59,20 +51,11 @@ def etcd(folder: Path) -> Iterator[int]:
     command += ["--initial-cluster", f"default={peer}"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            _wait_for(port)
+            wait_for(port)
+            time.sleep(1.0)
             yield port
         finally:
             process.terminate()
-
-
-def _wait_for(port: int) -> None:
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                time.sleep(1.0)
-                return
-        time.sleep(0.05)
-    raise RuntimeError(f"nothing listens on port {port}")
 
 
 def token(data: Path) -> str:
