@@ -6,9 +6,6 @@ import hashlib
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +15,8 @@ from typing import Any
 import grpc
 import pytest
 
-from microd.testing.platform import LIMIT, Output, Platform
+from microd.testing.nursery import Nursery
+from microd.testing.platform import LIMIT, Platform
 from microd.wire import auth_pb2, config_pb2, store_pb2
 
 pytestmark = pytest.mark.e2e
@@ -27,63 +25,6 @@ ROUNDS = 50
 #: In each of so many rounds one daemon more is killed while it starts.
 STARTS = 5
 STORE_LANES = 3
-
-# A daemon's modules take longer to load than all else it does here. So they are loaded once, and each daemon is a copy of
-# this process: from there on it is what twistd starts.
-NURSERY = """
-import os, sys
-import microd.app.assembly, microd.tap, twisted.scripts.twistd
-for line in sys.stdin:
-    pid = os.fork()
-    if not pid:
-        os.setsid()
-        sys.argv = ["twistd", "-n", "micro", *sys.argv[1:]]
-        twisted.scripts.twistd.run()
-        os._exit(0)
-    print("daemon", pid, flush=True)
-    os.waitpid(pid, 0)
-    print("over", flush=True)
-"""
-
-
-class Nursery:
-    """Has daemons started, one after the other, on the same data."""
-
-    def __init__(self, platform: Platform) -> None:
-        self.popen = subprocess.Popen(
-            [sys.executable, "-c", NURSERY, "--only", "store,config,auth,registry,proxy"],
-            env=platform.env,
-            cwd=platform.work,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert self.popen.stdout is not None
-        self.output = Output(self.popen.stdout)
-
-    def start(self) -> int:
-        """Start one, and do not wait for it; its process id."""
-        assert self.popen.stdin is not None
-        self.popen.stdin.write("\n")
-        self.popen.stdin.flush()
-        return int(self.output.wait_for("daemon ").split()[-1])
-
-    def ready(self) -> None:
-        """Wait until it is ready."""
-        self.output.wait_for(" is ready: ")
-
-    def kill(self, pid: int) -> None:
-        """Kill it where it stands."""
-        os.kill(pid, signal.SIGKILL)
-        self.output.wait_for("over")
-
-    def close(self) -> None:
-        """There will be no more."""
-        assert self.popen.stdin is not None
-        self.popen.stdin.close()
-        self.popen.wait(LIMIT)
-        self.output.finish()
 
 
 class Wire:
@@ -264,7 +205,7 @@ def test_killed_at_work(tmp_path: Path) -> None:
     print(f"to see the same again: MICROD_TEST_SEED={seed}")
     chance = random.Random(seed)
     platform = Platform(tmp_path / "home")
-    nursery = Nursery(platform)
+    nursery = Nursery(platform, "--only", "store,config,auth,registry,proxy")
     history: list[tuple[str, Acknowledged]] = []
     token = ""
     try:
