@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
-import os
 import re
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,25 +12,12 @@ import pytest
 
 from microd.framework.blocking import BlockingClient
 from microd.kernel.errors import MicroError
-from microd.testing.platform import BIN, Platform, Process
+from microd.testing.disks import failed_syncs, fill, readiness, start_with_failing_sync
+from microd.testing.platform import Platform
 
 pytestmark = pytest.mark.e2e
 
 ONLY = ("--only", "store,auth,registry,proxy,network,ops")
-#: Set where the test runs in a mount namespace of its own, in which it may mount.
-INSIDE = "MICROD_TEST_MAY_MOUNT"
-
-
-def readiness(platform: Platform) -> tuple[int, str]:
-    """What C{/readyz} answers."""
-    host, _, port = platform.door("ops").rpartition(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=10)
-    try:
-        connection.request("GET", "/readyz")
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
 
 
 def refusal(act: Callable[[], object]) -> MicroError:
@@ -83,32 +64,10 @@ def make_accounts_until_refused(client: BlockingClient) -> tuple[list[str], Micr
 # A disk that fails.
 
 
-def start_with_failing_sync(platform: Platform, name: str, when: int) -> Process:
-    """A daemon for which the C{when}th sync of a file's log, and each one after it, fails with EIO."""
-    strace = shutil.which("strace")
-    assert strace, "this test needs strace: sudo apt-get install strace"
-    said = platform.home / "strace.txt"
-    daemon = platform.spawn(
-        strace,
-        # The daemon is our child, not strace; and runs at full speed but for what is traced.
-        *("-D", "-f", "--seccomp-bpf", "-qq", "-o", str(said), "-P", str(platform.data / f"{name}-wal")),
-        *("-e", "trace=fdatasync,fsync", "-e", f"inject=fdatasync,fsync:error=EIO:when={when}+"),
-        *(str(BIN / "twistd"), "-n", "micro", *ONLY),
-    )
-    platform.daemon = daemon
-    daemon.output.wait_for(" is ready: ")
-    return daemon
-
-
-def failed_syncs(platform: Platform) -> int:
-    """How often the daemon was told that a sync failed."""
-    return (platform.home / "strace.txt").read_text().count("EIO")
-
-
 def test_failing_sync(platform: Platform) -> None:
     """After one failed sync no write is acknowledged, none is tried again, reads go on, and /readyz says why; a restart
     has all that was acknowledged."""
-    daemon = start_with_failing_sync(platform, "store.db", 9)
+    daemon = start_with_failing_sync(platform, "store.db", 9, *ONLY)
     with platform.client() as client:
         acknowledged, first = write_until_refused(client, 500)
         assert len(acknowledged) >= 3
@@ -143,7 +102,7 @@ def test_failing_sync(platform: Platform) -> None:
 
 def test_failing_sync_of_the_platforms_own(platform: Platform) -> None:
     """Where the disk fails the platform's own file, accounts are not made any more, and what needs no write goes on."""
-    start_with_failing_sync(platform, "system.db", 14)
+    start_with_failing_sync(platform, "system.db", 14, *ONLY)
     with platform.client() as client:
         client.store.write("k", b"v")
         made, first = make_accounts_until_refused(client)
@@ -171,78 +130,9 @@ def test_failing_sync_of_the_platforms_own(platform: Platform) -> None:
 # A disk that is full.
 
 
-def namespace() -> Sequence[str] | None:
-    """What begins a mount namespace of one's own: what is mounted there is gone with it. None where nobody may."""
-    unshare = shutil.which("unshare")
-    assert unshare, "this test needs unshare, of Debian's package util-linux"
-    for flags in ("-m", "-rm"):
-        begin = [unshare, flags]
-        if subprocess.run([*begin, "true"], capture_output=True, check=False).returncode == 0:
-            return begin
-    return None
-
-
-def moved(request: pytest.FixtureRequest) -> bool:
-    """Whether this very test was run once more where one may mount, and passed there."""
-    begin = None if INSIDE in os.environ else namespace()
-    if begin is None:
-        return False
-    done = subprocess.run(
-        [*begin, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", request.node.nodeid],
-        env={**os.environ, INSIDE: "1"},
-        cwd=request.config.rootpath,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return True
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 2 MiB; where the test is moved from it is not needed."""
-    if INSIDE in os.environ:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(tmp_path)], check=True)
-        yield tmp_path
-        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
-    elif namespace() is None:
-        with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
-            leave_little(Path(name))
-            yield Path(name)
-    else:
-        yield tmp_path
-
-
-def leave_little(folder: Path) -> None:
-    """Take all but 2 MiB of the disk, where it is a small one: containers have 64 MiB of shared memory."""
-    found = os.statvfs(folder)
-    free = found.f_bavail * found.f_frsize
-    assert free < 1 << 29, (
-        "this test needs a small disk: run it as root with CAP_SYS_ADMIN, or allow user namespaces "
-        "(sysctl kernel.unprivileged_userns_clone=1; docker run --cap-add SYS_ADMIN)"
-    )
-    with open(folder / "taken", "wb") as file:
-        os.posix_fallocate(file.fileno(), 0, free - (2 << 20))
-
-
-def fill(disk: Path) -> Path:
-    """Take all that is left on a disk."""
-    ballast = disk / "ballast"
-    with open(ballast, "wb", buffering=0) as file:
-        for size in (4096, 512, 1):
-            try:
-                while True:
-                    file.write(b"b" * size)
-            except OSError:
-                continue
-    return ballast
-
-
-def test_full_disk(small_disk: Path, request: pytest.FixtureRequest) -> None:
+def test_full_disk(small_disk: Path | None) -> None:
     """On a full disk writes are refused, reads go on, and deletions make room for writes; /readyz says so meanwhile."""
-    if moved(request):
+    if small_disk is None:
         return
     platform = Platform(small_disk / "home")
     try:
@@ -289,9 +179,9 @@ def test_full_disk(small_disk: Path, request: pytest.FixtureRequest) -> None:
         platform.close()
 
 
-def test_disk_filled_by_others(small_disk: Path, request: pytest.FixtureRequest) -> None:
+def test_disk_filled_by_others(small_disk: Path | None) -> None:
     """Where others took the last byte, writes are refused until they give some back; then all goes on by itself."""
-    if moved(request):
+    if small_disk is None:
         return
     platform = Platform(small_disk / "home")
     try:
