@@ -4,14 +4,14 @@ Each has a sentence of its own; none of them ever waits for the server. In a pro
 
     python -m microd.testing.nats_hostile NAME HOST:PORT [USER SECRET]
 
-which prints a line once it has begun, and goes on until it is ended.
+which prints a line when it is ready, waits for one, begins, prints another, and goes on until its input ends.
 """
 
 from __future__ import annotations
 
 import contextlib
+import select
 import sys
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -292,14 +292,16 @@ KINDS: Mapping[str, type[Hostile]] = {
 
 
 def main(argv: list[str]) -> None:
-    """Do harm until the process is ended."""
+    """Do harm until standard input ends."""
     name, address, *credentials = argv
     options = dict(zip(("user", "pass"), credentials, strict=False))
+    print(f"{name} is ready", flush=True)
+    if not sys.stdin.readline():
+        return
     with KINDS[name](address, options) as hostile:
         print(f"{name} has begun", flush=True)
-        while True:
+        while not select.select([sys.stdin], [], [], hostile.pause)[0]:
             hostile.step()
-            time.sleep(hostile.pause)
 
 
 if __name__ == "__main__":
