@@ -112,6 +112,10 @@ class Auth(OrderedService):
         end = self._remembered.end(token)
         return lambda: self._changes == changes and seconds() < end
 
+    def end(self, token: str) -> float:
+        """When an access token that was just read ends, in Unix seconds; 0 for one that is not known."""
+        return self._remembered.end(token)
+
     async def inspect(self, token: str) -> Account:
         """Whose access token it is.
 
@@ -153,6 +157,21 @@ class Auth(OrderedService):
         now = int(self._clock.seconds())
         claims = Claims(proof.account, "access", proof.generation, now + seconds)
         return Token(self._mint.sign(claims), proof.refresh, now, now + seconds)
+
+    async def verify(self, namespace: str, id: str, secret: str, peer: str = "") -> Account:
+        """Whose secret, or service's credential, it is. No session begins, and nothing is written.
+
+        @param id: an account's id, or its name.
+        @param peer: as for L{token}.
+        @raise BadRequest: there is no such account, or it has another secret.
+        @raise Unavailable: too many secrets are being checked.
+        """
+        service = self._service(namespace, id, secret)
+        if service is not None:
+            return service.account
+        kept = await self._matching(namespace, id, secret, peer)
+        async with _Turn(self._turn):
+            return (await self._unchanged(kept)).account
 
     async def end_session(self, refresh_token: str) -> None:
         """Let a refresh token, and those which replaced it, buy nothing any more; one which does not is no error."""
@@ -322,17 +341,10 @@ class Auth(OrderedService):
         return _Proof(claims.account, claims.generation, token)
 
     async def _logged_in(self, namespace: str, id: str, secret: str, peer: str) -> _Proof:
-        service = self._credential(namespace, secret)
+        service = self._service(namespace, id, secret)
         if service is not None:
-            if id not in (service.account.id, service.account.name):
-                raise WrongSecret
             return service
-        kept = await self._accounts.find(namespace, id)
-        if kept is None:
-            raise InvalidToken if secret.count(".") == 2 else UnknownAccount
-        asker = guessing(kept.account, peer)
-        if not await self._hasher.matches(rules.require_secret(secret), kept.hashed, asker):
-            raise WrongSecret
+        kept = await self._matching(namespace, id, secret, peer)
         name = os.urandom(NAME)
         async with _Turn(self._turn):
             kept = await self._unchanged(kept)
@@ -341,6 +353,23 @@ class Auth(OrderedService):
         if crowded(kept, now):
             self._crowded.tell(kept.account, now)
         return _Proof(kept.account, generation, self._seal.token(Shown(namespace, kept.account.id, name, 0)))
+
+    def _service(self, namespace: str, id: str, secret: str) -> _Proof | None:
+        """What the credential of a service proves; None where the secret is none."""
+        service = self._credential(namespace, secret)
+        if service is not None and id not in (service.account.id, service.account.name):
+            raise WrongSecret
+        return service
+
+    async def _matching(self, namespace: str, id: str, secret: str, peer: str) -> Enrolment:
+        """Whose secret it was when it was looked at."""
+        kept = await self._accounts.find(namespace, id)
+        if kept is None:
+            raise InvalidToken if secret.count(".") == 2 else UnknownAccount
+        asker = guessing(kept.account, peer)
+        if not await self._hasher.matches(rules.require_secret(secret), kept.hashed, asker):
+            raise WrongSecret
+        return kept
 
     async def _refreshed(self, namespace: str, token: str) -> _Proof:
         service = self._credential(namespace, token)
