@@ -12,8 +12,11 @@ from microd.services.broker.model import Limits, Message
 class Receiver(Protocol):
     """Who listens, whatever protocol it speaks.
 
-    @ivar waiting: messages that it was given and has not passed on; a queue prefers who has few.
+    @ivar waiting: what it was given and has not passed on; a queue prefers who has little.
+    @ivar subjects_only: it can be told of NATS subjects only, and gets no messages of other topics.
     """
+
+    subjects_only: bool
 
     @property
     def waiting(self) -> int:

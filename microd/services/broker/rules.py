@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from microd.kernel.errors import BadRequest, TooLarge
+from microd.kernel.errors import BadRequest, TooLarge, Unavailable
 from microd.kernel.names import require_text
 from microd.services.broker.model import Limits
 
@@ -57,6 +57,23 @@ def require_size(header: Mapping[str, str], body: bytes, limits: Limits) -> None
     if said + len(body) > limits.message:
         raise TooLarge(
             f"the message has {said + len(body)} bytes, and may have {limits.message} (broker.max_message)"
+        )
+
+
+def weight(pattern: bytes) -> int:
+    """What a subscription counts for: one, and one more for every 256 bytes of its pattern."""
+    return 1 + (len(pattern) >> 8)
+
+
+def require_room(weight: int, namespace: str, limits: Limits) -> None:
+    """Let a subscription pass.
+
+    @raise Unavailable: the namespace has as many as it may.
+    """
+    if weight >= limits.subscriptions:
+        raise Unavailable(
+            f"the namespace {namespace} has {limits.subscriptions} subscriptions, and may have no more "
+            "(broker.max_subscriptions)"
         )
 
 

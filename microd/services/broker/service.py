@@ -17,14 +17,22 @@ from microd.services.broker.subscription import Budget, Subscription
 from microd.services.broker.topics import Topics
 
 
-class _Namespace:
-    """One tenant's topics, and what its waiting messages take."""
+class Place:
+    """One tenant's topics, and what its waiting messages take.
 
-    __slots__ = ("budget", "topics")
+    @ivar doors: connections of other protocols which use it; it stays as long as there is one, or a subscription.
+    @ivar weight: its subscriptions as they are counted (L{rules.weight}).
+    """
 
-    def __init__(self, limits: Limits) -> None:
+    __slots__ = ("budget", "doors", "namespace", "streams", "topics", "weight")
+
+    def __init__(self, namespace: str, limits: Limits) -> None:
+        self.namespace = namespace
         self.topics = Topics()
         self.budget = Budget(limits.memory)
+        self.streams = 0
+        self.weight = 0
+        self.doors = 0
 
 
 class Broker(TwistedService, IBroker):
@@ -36,7 +44,7 @@ class Broker(TwistedService, IBroker):
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self.counts = Counts()
-        self._namespaces: dict[str, _Namespace] = {}
+        self._namespaces: dict[str, Place] = {}
         self._by_connection: dict[Hashable, int] = {}
         self._subscriptions: set[Subscription] = set()
 
@@ -74,16 +82,16 @@ class Broker(TwistedService, IBroker):
             require_text("the topic", topic, self._limits.topic)
         self.counts.published += 1
         place = self._namespaces.get(namespace)
-        if place is None:
+        if place is None or not topic:
             return 0
-        audience = place.topics.audience(topic)
+        audience = place.topics.audience(topic.encode()).chosen()
         for receiver in audience:
             receiver.deliver(topic, message)
         return len(audience)
 
     def interested(self, namespace: str, topic: str) -> bool:
         place = self._namespaces.get(namespace)
-        return place is not None and topic in place.topics
+        return place is not None and len(place.topics.audience(topic.encode())) > 0
 
     def subscribe(
         self,
@@ -114,6 +122,15 @@ class Broker(TwistedService, IBroker):
         self._admit(namespace, topic, queue, connection)
         return self._attach(namespace, topic, queue, receiver, connection)
 
+    def enter(self, namespace: str) -> Place:
+        place = self._place(namespace)
+        place.doors += 1
+        return place
+
+    def leave(self, place: Place) -> None:
+        place.doors -= 1
+        self._tidy(place)
+
     def revoked(self, namespace: str, id: str) -> None:
         for subscription in list(self._subscriptions):
             reader = subscription.reader
@@ -125,27 +142,36 @@ class Broker(TwistedService, IBroker):
         rules.require_topic(topic, limits)
         rules.require_queue(queue, limits)
         place = self._namespaces.get(namespace)
-        if place is not None and place.topics.count >= limits.subscriptions:
+        if place is not None:
+            rules.require_room(place.weight, namespace, limits)
+            if place.streams >= limits.streams:
+                raise Unavailable(
+                    f"the namespace {namespace} has {limits.streams} subscriptions over gRPC, and may have no more"
+                )
+        if self._by_connection.get(connection, 0) >= limits.connection_streams:
             raise Unavailable(
-                f"the namespace {namespace} has {limits.subscriptions} subscriptions, and may have no more "
-                "(broker.max_subscriptions)"
-            )
-        if self._by_connection.get(connection, 0) >= limits.connection_subscriptions:
-            raise Unavailable(
-                f"this connection has {limits.connection_subscriptions} subscriptions, and may have no more"
+                f"this connection has {limits.connection_streams} subscriptions, and may have no more"
             )
 
-    def _place(self, namespace: str) -> _Namespace:
+    def _place(self, namespace: str) -> Place:
         place = self._namespaces.get(namespace)
         if place is None:
-            place = self._namespaces[namespace] = _Namespace(self._limits)
+            place = self._namespaces[namespace] = Place(namespace, self._limits)
         return place
+
+    def _tidy(self, place: Place) -> None:
+        if not place.doors and not place.topics.count:
+            self._namespaces.pop(place.namespace, None)
 
     def _attach(
         self, namespace: str, topic: str, queue: str, receiver: Receiver, connection: Hashable
     ) -> Callable[[], None]:
         place = self._place(namespace)
-        place.topics.add(topic, queue, receiver)
+        pattern = topic.encode()
+        weight = rules.weight(pattern)
+        place.topics.add(pattern, queue, receiver)
+        place.streams += 1
+        place.weight += weight
         if connection is not None:
             self._by_connection[connection] = self._by_connection.get(connection, 0) + 1
         ended = False
@@ -155,9 +181,10 @@ class Broker(TwistedService, IBroker):
             if ended:
                 return
             ended = True
-            place.topics.remove(topic, queue, receiver)
-            if not place.topics.count:
-                self._namespaces.pop(namespace, None)
+            place.topics.remove(pattern, queue, receiver)
+            place.streams -= 1
+            place.weight -= weight
+            self._tidy(place)
             self._disconnect(connection)
 
         return end

@@ -32,6 +32,7 @@ class Subscription(ISubscription):
     """
 
     log = Logger()
+    subjects_only = False
 
     def __init__(
         self,

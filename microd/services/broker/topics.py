@@ -1,90 +1,299 @@
-"""Who listens to what, in one namespace. Pure: nothing here waits."""
+"""Who listens to what, in one namespace. Pure: nothing here waits.
+
+Patterns without wildcards are keys of a dictionary; those with wildcards are paths in a tree of tokens. What was found for a
+subject is remembered until a subscription that concerns it comes or goes. Who remembers more about an audience (a door: whole lines of its
+protocol) puts it into C{memo}, from where it goes together with the audience.
+
+Finding the audience of a remembered subject costs a look into a dictionary; of another, 1 us and more: a few lookups for
+each token. A subscription comes or goes in time that does not depend on how many there are.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from microd.services.broker.interface import Receiver
+from microd.services.broker.subjects import is_pattern, is_subject, is_wild
 
 #: Members of a queue which are weighed for a message.
 _WEIGHED = 8
+#: Subjects whose audience is remembered, and how long they may be; and what doors remember.
+_AUDIENCES = 16_384
+_LONGEST = 255
+_MEMOS = 16_384
 
 
-class _Queue:
-    """Those who share a topic's messages: each goes to one of them."""
+class Queue:
+    """Those who share the messages of a pattern: each goes to one of them."""
 
-    __slots__ = ("members", "turn")
+    __slots__ = ("_members", "_order", "turn")
 
-    def __init__(self) -> None:
-        self.members: list[Receiver] = []
+    def __init__(self, members: Iterable[Receiver] = ()) -> None:
+        self._members = dict.fromkeys(members)
+        self._order: tuple[Receiver, ...] | None = None
         self.turn = 0
+
+    @property
+    def members(self) -> tuple[Receiver, ...]:
+        """All of them."""
+        if self._order is None:
+            self._order = tuple(self._members)
+        return self._order
+
+    def add(self, receiver: Receiver) -> None:
+        """One more."""
+        self._members[receiver] = None
+        self._order = None
+
+    def remove(self, receiver: Receiver) -> bool:
+        """One less; whether any are left."""
+        del self._members[receiver]
+        self._order = None
+        return bool(self._members)
 
     def choose(self) -> Receiver:
         """The next in turn, unless another has less to read."""
-        members = self.members
+        members = self._order or self.members
         count = len(members)
         self.turn = turn = (self.turn + 1) % count
         best = members[turn]
         least = best.waiting
-        for step in range(1, min(count, _WEIGHED)):
-            if not least:
-                break
-            other = members[(turn + step) % count]
-            if other.waiting < least:
-                best, least = other, other.waiting
+        if least:
+            for step in range(1, min(count, _WEIGHED)):
+                other = members[(turn + step) % count]
+                if other.waiting < least:
+                    best, least = other, other.waiting
+                    if not least:
+                        break
         return best
 
 
-class _Topic:
-    """C{all} get every message: a tuple, replaced on each change, so that it can be walked while it changes."""
+class _Node:
+    """A place in the tree of tokens, or a pattern without wildcards."""
 
-    __slots__ = ("all", "queues")
+    __slots__ = ("all", "children", "queues")
 
     def __init__(self) -> None:
-        self.all: tuple[Receiver, ...] = ()
-        self.queues: dict[str, _Queue] = {}
+        self.all: dict[Receiver, None] = {}
+        self.queues: dict[str, Queue] | None = None
+        self.children: dict[bytes, _Node] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether it can be forgotten."""
+        return not (self.all or self.queues or self.children)
+
+
+class Audience:
+    """Who gets the messages of a subject, as long as that stays as it is; never changed.
+
+    @ivar all: they get each message.
+    @ivar queues: one of each gets it. Queues of the same name under different patterns are one.
+    """
+
+    __slots__ = ("all", "memos", "queues")
+
+    def __init__(self, all: tuple[Receiver, ...], queues: tuple[Queue, ...]) -> None:
+        self.all = all
+        self.queues = queues
+        self.memos: list[bytes] | None = None
+
+    def __len__(self) -> int:
+        return len(self.all) + len(self.queues)
+
+    def chosen(self) -> tuple[Receiver, ...]:
+        """Who gets the next message."""
+        if not self.queues:
+            return self.all
+        return (*self.all, *[queue.choose() for queue in self.queues])
+
+
+_NOBODY = Audience((), ())
 
 
 class Topics:
     """Finds those who get a message.
 
-    Every protocol of the broker adds its own receivers here. A protocol with wildcards expands them here as well: this
-    is the one place which knows what a topic is.
+    Every protocol of the broker adds its own receivers here: this is the one place which knows what a topic is.
+
+    @ivar count: subscriptions.
+    @ivar memo: what doors remember; only L{remember} puts something in.
     """
 
     def __init__(self) -> None:
-        self._topics: dict[str, _Topic] = {}
+        self._literal: dict[bytes, _Node] = {}
+        self._tree = _Node()
+        self._wild = 0
+        self._found: dict[bytes, Audience] = {}
+        self._by_first: dict[bytes, set[bytes]] = {}
+        self.memo: dict[bytes, object] = {}
         self.count = 0
 
-    def add(self, topic: str, queue: str, receiver: Receiver) -> None:
-        """Let C{receiver} listen; with a queue, share it."""
-        place = self._topics.setdefault(topic, _Topic())
+    def add(self, pattern: bytes, queue: str, receiver: Receiver) -> None:
+        """Let C{receiver} listen; with a queue, share it. What is no pattern of NATS is taken literally."""
+        wild = is_pattern(pattern) and is_wild(pattern)
+        node = self._planted(pattern) if wild else self._literal.get(pattern)
+        if node is None:
+            node = self._literal[pattern] = _Node()
         if queue:
-            place.queues.setdefault(queue, _Queue()).members.append(receiver)
+            if node.queues is None:
+                node.queues = {}
+            node.queues.setdefault(queue, Queue()).add(receiver)
         else:
-            place.all = (*place.all, receiver)
+            node.all[receiver] = None
         self.count += 1
+        self._wild += wild
+        self._changed(pattern, wild)
 
-    def remove(self, topic: str, queue: str, receiver: Receiver) -> None:
+    def remove(self, pattern: bytes, queue: str, receiver: Receiver) -> None:
         """Forget one which was added so."""
-        place = self._topics[topic]
+        wild = is_pattern(pattern) and is_wild(pattern)
+        path = self._path(pattern) if wild else [self._literal[pattern]]
+        node = path[-1]
         if queue:
-            group = place.queues[queue]
-            group.members.remove(receiver)
-            if not group.members:
-                del place.queues[queue]
+            assert node.queues is not None
+            if not node.queues[queue].remove(receiver):
+                del node.queues[queue]
         else:
-            place.all = tuple(each for each in place.all if each is not receiver)
-        if not place.all and not place.queues:
-            del self._topics[topic]
+            del node.all[receiver]
+        if wild:
+            self._prune(pattern, path)
+        elif node.idle:
+            del self._literal[pattern]
         self.count -= 1
+        self._wild -= wild
+        self._changed(pattern, wild)
 
-    def audience(self, topic: str) -> tuple[Receiver, ...]:
-        """Who gets the next message: all of some, and one of each queue."""
-        place = self._topics.get(topic)
-        if place is None:
-            return ()
-        if not place.queues:
-            return place.all
-        return (*place.all, *[queue.choose() for queue in place.queues.values()])
+    def audience(self, subject: bytes) -> Audience:
+        """Who gets the messages of a subject."""
+        found = self._found.get(subject)
+        return self._find(subject) if found is None else found
 
-    def __contains__(self, topic: str) -> bool:
-        return topic in self._topics
+    def remember(self, audience: Audience, key: bytes, value: object) -> None:
+        """Keep something in C{memo} for as long as an audience stays as it is, or until there is no room."""
+        if audience.memos is None:
+            return
+        if len(self.memo) >= _MEMOS:
+            self._forget_all()
+            return
+        audience.memos.append(key)
+        self.memo[key] = value
+
+    def _planted(self, pattern: bytes) -> _Node:
+        node = self._tree
+        for token in pattern.split(b"."):
+            if node.children is None:
+                node.children = {}
+            below = node.children.get(token)
+            if below is None:
+                below = node.children[token] = _Node()
+            node = below
+        return node
+
+    def _path(self, pattern: bytes) -> list[_Node]:
+        path = [self._tree]
+        for token in pattern.split(b"."):
+            children = path[-1].children
+            assert children is not None
+            path.append(children[token])
+        return path
+
+    @staticmethod
+    def _prune(pattern: bytes, path: list[_Node]) -> None:
+        tokens = pattern.split(b".")
+        while len(path) > 1 and path[-1].idle:
+            path.pop()
+            children = path[-1].children
+            assert children is not None
+            del children[tokens[len(path) - 1]]
+            if not children:
+                path[-1].children = None
+
+    def _find(self, subject: bytes) -> Audience:
+        nodes = []
+        if subject in self._literal:
+            nodes.append(self._literal[subject])
+        if self._wild:
+            nodes += self._matching(subject.split(b"."))
+        audience = self._joined(nodes, is_subject(subject))
+        if len(subject) <= _LONGEST:
+            self._keep(subject, audience)
+        return audience
+
+    def _matching(self, tokens: list[bytes]) -> list[_Node]:
+        """The places in the tree whose patterns mean a subject: those of each level at a time, each at most once."""
+        found: list[_Node] = []
+        level = [self._tree]
+        for token in tokens:
+            below: list[_Node] = []
+            for node in level:
+                children = node.children
+                if children is None:
+                    continue
+                rest = children.get(b">")
+                if rest is not None:
+                    found.append(rest)
+                one = children.get(b"*")
+                if one is not None:
+                    below.append(one)
+                if token != b"*" and token != b">":
+                    same = children.get(token)
+                    if same is not None:
+                        below.append(same)
+            level = below
+            if not level:
+                return found
+        return found + level
+
+    @staticmethod
+    def _joined(nodes: Iterable[_Node], subject: bool) -> Audience:
+        """All of them together; where it is no subject, only those who take any topic."""
+        everybody: list[Receiver] = []
+        queues: dict[str, list[Queue]] = {}
+        for node in nodes:
+            everybody += node.all
+            for name, queue in (node.queues or {}).items():
+                queues.setdefault(name, []).append(queue)
+        if not subject:
+            everybody = [each for each in everybody if not each.subjects_only]
+        shared = [_merged(same, subject) for same in queues.values()]
+        return Audience(tuple(everybody), tuple(queue for queue in shared if queue.members))
+
+    def _keep(self, subject: bytes, audience: Audience) -> None:
+        if len(self._found) >= _AUDIENCES:
+            self._forget_all()
+        audience.memos = []
+        self._found[subject] = audience
+        self._by_first.setdefault(subject.partition(b".")[0], set()).add(subject)
+
+    def _changed(self, pattern: bytes, wild: bool) -> None:
+        """Forget what was found for the subjects that a pattern means."""
+        first = pattern.partition(b".")[0]
+        if not wild:
+            if pattern in self._found:
+                self._by_first[first].discard(pattern)
+                self._forget(pattern)
+        elif first in (b"*", b">"):
+            self._forget_all()
+        else:
+            for subject in self._by_first.pop(first, ()):
+                self._forget(subject)
+
+    def _forget(self, subject: bytes) -> None:
+        audience = self._found.pop(subject)
+        for key in audience.memos or ():
+            self.memo.pop(key, None)
+        audience.memos = None
+
+    def _forget_all(self) -> None:
+        for audience in self._found.values():
+            audience.memos = None
+        self._found.clear()
+        self._by_first.clear()
+        self.memo.clear()
+
+
+def _merged(queues: list[Queue], subject: bool) -> Queue:
+    if len(queues) == 1 and subject:
+        return queues[0]
+    return Queue(each for queue in queues for each in queue.members if subject or not each.subjects_only)

@@ -151,7 +151,7 @@ def test_queue(wire: Wire) -> None:
 
 def test_per_connection() -> None:
     """Subscriptions are counted for the connection that the call came on."""
-    wire = Wire(Limits(connection_subscriptions=1))
+    wire = Wire(Limits(connection_streams=1))
     connection = object()
     wire.subscribe("a", connection=connection)
     _, second = wire.subscribe("b", connection=connection)

@@ -266,6 +266,7 @@ def test_leaving_while_it_is_handed_out() -> None:
 
     class Meddler:
         waiting = 0
+        subjects_only = False
 
         def deliver(self, topic: str, message: Message) -> None:
             while act:
@@ -295,7 +296,7 @@ def test_interested() -> None:
 
 def test_too_many() -> None:
     """Subscriptions are bounded for a namespace and for a connection, and whoever leaves makes room."""
-    broker = Broker(Limits(subscriptions=3, connection_subscriptions=2))
+    broker = Broker(Limits(subscriptions=3, connection_streams=2))
     first = broker.subscribe("acme", "a", connection="c")
     broker.subscribe("acme", "b", connection="c")
     with pytest.raises(Unavailable, match="this connection has 2 subscriptions"):

@@ -1,0 +1,1 @@
+"""The NATS door: the broker for every client of NATS."""

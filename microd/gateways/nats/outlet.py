@@ -1,0 +1,212 @@
+"""What one connection is sent: gathered, bounded, and dropped where it is too much.
+
+::
+
+    out (pieces of this turn) ──flush──▶ transport, while it takes them
+                                   └───▶ backlog (bytes), while it does not ──resumed──▶ transport
+
+Messages are two pieces each, the line and the payload; what else is said is one. A transport that has 64 KiB unsent says so
+(C{pauseProducing}); from then on what comes joins the backlog, bounded by the connection's limit and by what is left of the namespace's budget. Beyond it
+the policy holds: the oldest messages go, or the new ones, or the connection. Answers to the client itself (C{PONG},
+C{+OK}, C{-ERR}) are never dropped: a client who makes more of them than it reads is cut off.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from microd.gateways.nats.model import Limits
+from microd.services.broker.subscription import Budget
+
+
+class Transport(Protocol):
+    """What is asked of a transport of Twisted's."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def loseConnection(self) -> None: ...
+
+    def abortConnection(self) -> None: ...
+
+    def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
+
+    def registerProducer(self, producer: object, streaming: bool) -> None: ...
+
+    def unregisterProducer(self) -> None: ...
+
+
+class Counts:
+    """What all connections of a door did.
+
+    @ivar lost: messages which were dropped because their connection was too slow.
+    @ivar slow: connections cut off for that.
+    """
+
+    __slots__ = (
+        "connections",
+        "in_bytes",
+        "in_messages",
+        "lost",
+        "out_bytes",
+        "out_messages",
+        "slow",
+        "subscriptions",
+    )
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.subscriptions = 0
+        self.in_messages = self.in_bytes = 0
+        self.out_messages = self.out_bytes = 0
+        self.lost = self.slow = 0
+
+
+class Outlet:
+    """The way out of one connection; a push producer of its transport.
+
+    @ivar out: pieces that wait for the end of the turn; lines end between them.
+    @ivar said: how many of them are no part of a message.
+    @ivar held: bytes in the backlog.
+    @ivar lost: messages dropped.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_behind",
+        "_counts",
+        "_cut",
+        "_finishing",
+        "_limits",
+        "_transport",
+        "budget",
+        "held",
+        "lost",
+        "out",
+        "said",
+    )
+
+    def __init__(self, limits: Limits, counts: Counts, cut: Callable[[], None]) -> None:
+        self._limits = limits
+        self._counts = counts
+        self._cut = cut
+        self._transport: Transport | None = None
+        self._behind = False
+        self._finishing = False
+        self._backlog: deque[tuple[bytes, int]] = deque()
+        self.out: list[bytes] = []
+        self.said = 0
+        self.held = 0
+        self.lost = 0
+        self.budget: Budget | None = None
+
+    def open(self, transport: Transport) -> None:
+        """Begin to send."""
+        self._transport = transport
+        transport.registerProducer(self, True)
+
+    def say(self, line: bytes) -> None:
+        """Say something that is no message, with the turn's end."""
+        self.out.append(line)
+        self.said += 1
+
+    def flush(self) -> None:
+        """Send what has gathered."""
+        out = self.out
+        if not out:
+            return
+        messages = (len(out) - self.said) >> 1
+        out.append(b"")
+        data = b"\r\n".join(out)
+        out.clear()
+        said, self.said = self.said, 0
+        transport = self._transport
+        if transport is None:
+            return
+        if self._behind:
+            self._keep(data, messages, said)
+            return
+        self._counts.out_messages += messages
+        self._counts.out_bytes += len(data)
+        transport.write(data)
+
+    def finish(self) -> None:
+        """Hang up, once all is sent."""
+        self._finishing = True
+        if not self._backlog and self._transport is not None:
+            self._transport.unregisterProducer()
+            self._transport.loseConnection()
+
+    def close(self) -> None:
+        """Send nothing any more; what waits is forgotten."""
+        self._release()
+        self.out.clear()
+        self._transport = None
+
+    def pauseProducing(self) -> None:
+        """The transport has enough."""
+        self._behind = True
+
+    def resumeProducing(self) -> None:
+        """The transport has sent all that it had."""
+        self._behind = False
+        backlog = self._backlog
+        while backlog and not self._behind and self._transport is not None:
+            data, messages = backlog.popleft()
+            self._gone(len(data))
+            self._counts.out_messages += messages
+            self._counts.out_bytes += len(data)
+            self._transport.write(data)
+        if self._finishing:
+            self.finish()
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""
+        self._release()
+
+    def _keep(self, data: bytes, messages: int, said: int) -> None:
+        if self._fits(len(data)):
+            self._hold(data, messages)
+        elif said or self._limits.slow == "disconnect":
+            self._counts.slow += 1
+            self._lose(messages)
+            self._cut()
+        elif self._limits.slow == "drop-oldest" and self._make_room(len(data)):
+            self._hold(data, messages)
+        else:
+            self._lose(messages)
+
+    def _fits(self, size: int) -> bool:
+        budget = self.budget
+        if self.held + size > self._limits.pending:
+            return False
+        return budget is None or size <= budget.most - budget.used
+
+    def _hold(self, data: bytes, messages: int) -> None:
+        self._backlog.append((data, messages))
+        self.held += len(data)
+        if self.budget is not None:
+            self.budget.used += len(data)
+
+    def _gone(self, size: int) -> None:
+        self.held -= size
+        if self.budget is not None:
+            self.budget.used -= size
+
+    def _make_room(self, size: int) -> bool:
+        while self._backlog and not self._fits(size):
+            data, messages = self._backlog.popleft()
+            self._gone(len(data))
+            self._lose(messages)
+        return self._fits(size)
+
+    def _lose(self, messages: int) -> None:
+        self.lost += messages
+        self._counts.lost += messages
+
+    def _release(self) -> None:
+        self._gone(self.held)
+        self._backlog.clear()
