@@ -19,13 +19,15 @@ class CommandFailed(Exception):
     @ivar sentence: what is wrong.
     @ivar remedy: a sentence that names the command which helps; may be empty.
     @ivar code: the exit code of the process.
+    @ivar passing: whether it may be otherwise a moment later: nobody answered, or somebody who was about to stop.
     """
 
-    def __init__(self, sentence: str, code: int = FAILED, *, remedy: str = "") -> None:
+    def __init__(self, sentence: str, code: int = FAILED, *, remedy: str = "", passing: bool = False) -> None:
         super().__init__(sentence)
         self.sentence = _one_line(sentence)
         self.remedy = remedy
         self.code = code
+        self.passing = passing
 
     @property
     def text(self) -> str:
@@ -40,7 +42,7 @@ class Unreachable(CommandFailed):
     """Nobody answers where the server should be."""
 
     def __init__(self, sentence: str, *, remedy: str = "") -> None:
-        super().__init__(sentence, UNREACHABLE, remedy=remedy)
+        super().__init__(sentence, UNREACHABLE, remedy=remedy, passing=True)
 
 
 def _one_line(sentence: str) -> str:

@@ -30,6 +30,7 @@ _LOGIN = "Run `micro login`."
 
 #: gRPC statuses that say something without a text of ours (RFC-less; grpc.io/docs/guides/status-codes).
 _DEADLINE_EXCEEDED = 4
+_UNAVAILABLE = 14
 _UNAUTHENTICATED = 16
 
 
@@ -64,9 +65,13 @@ def refused(status: int, message: str, *, logged_in: bool) -> CommandFailed:
         return CommandFailed("Not authorized to perform this request", NOT_AUTHORIZED, remedy=_LOGIN)
     if code == 408:
         return CommandFailed("Request timed out", FAILED)
+    passing = code == 503 or (error is None and status == _UNAVAILABLE)
     if error is None:
-        return CommandFailed(message or f"The call failed with gRPC status {status}", OTHER)
-    return CommandFailed(detail or error.id or f"The call failed with status {code}", REFUSED)
+        told = message or f"The call failed with gRPC status {status}"
+        return CommandFailed(told, OTHER, passing=passing)
+    return CommandFailed(
+        detail or error.id or f"The call failed with status {code}", REFUSED, passing=passing
+    )
 
 
 def unreachable(address: object, why: str, remedy: str) -> Unreachable:
@@ -81,5 +86,12 @@ def unreachable(address: object, why: str, remedy: str) -> Unreachable:
 def broken(address: object) -> CommandFailed:
     """The connection was lost under a call."""
     return CommandFailed(
-        f"The connection to {address} broke during the call: whether it was carried out is unknown", OTHER
+        f"The connection to {address} broke during the call: whether it was carried out is unknown",
+        OTHER,
+        passing=True,
     )
+
+
+def cut_off(address: object) -> CommandFailed:
+    """The connection was lost under a stream of replies."""
+    return CommandFailed(f"The connection to {address} broke", OTHER, passing=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from microd.cli.address import Address
 from microd.cli.failure import CommandFailed
 from microd.cli.naming import DEFAULT_NAMESPACE
-from microd.cli.refusal import broken, innermost, refused, unreachable
+from microd.cli.refusal import broken, cut_off, innermost, refused, unreachable
 from microd.txgrpc.status import RpcError, StatusCode
 
 if TYPE_CHECKING:
@@ -25,14 +25,27 @@ JSON = "application/grpc+json"
 Pairs = Sequence[tuple[str, str]]
 
 
+class ICall(Iterator[bytes], Protocol):
+    """What is asked of a call with many replies (L{microd.txgrpc.blockingcall.BlockingCall})."""
+
+    @property
+    def ready(self) -> int: ...
+
+    def write(self, message: bytes) -> None: ...
+
+    def cancel(self) -> None: ...
+
+
 class IChannel(Protocol):
     """What is asked of a connection: the four kinds of call over opaque bytes (L{microd.txgrpc.blocking})."""
 
     def unary_unary(self, path: str) -> Callable[..., bytes]: ...
 
-    def unary_stream(self, path: str) -> Callable[..., Iterator[bytes]]: ...
+    def unary_stream(self, path: str) -> Callable[..., ICall]: ...
 
     def stream_unary(self, path: str) -> Callable[..., bytes]: ...
+
+    def stream_stream(self, path: str) -> Callable[..., ICall]: ...
 
     def close(self) -> None: ...
 
@@ -77,7 +90,13 @@ class Remote:
         self._logged_in = False
 
     def unary(
-        self, path: str, request: Message, reply: type[MessageT], *, timeout: float | None = PATIENCE
+        self,
+        path: str,
+        request: Message,
+        reply: type[MessageT],
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        timeout: float | None = PATIENCE,
     ) -> MessageT:
         """Ask a core service.
 
@@ -86,7 +105,7 @@ class Remote:
         body = request.SerializeToString()
         call = self._open().unary_unary(path)
         return reply.FromString(
-            self._insistently(lambda token: call(body, timeout=timeout, metadata=_metadata(token)))
+            self._insistently(lambda token: call(body, timeout=timeout, metadata=_metadata(token, namespace)))
         )
 
     def stream(self, path: str, request: Message, reply: type[MessageT]) -> Iterator[MessageT]:
@@ -106,7 +125,33 @@ class Remote:
             for message in replies:
                 yield reply.FromString(message)
         except RpcError as error:
-            raise self._failure(error) from error
+            raise self.failure(error) from error
+
+    def follow(
+        self,
+        path: str,
+        request: Message,
+        reply: type[MessageT],
+        *,
+        namespace: str = DEFAULT_NAMESPACE,
+        talks: bool = False,
+    ) -> Replies[MessageT]:
+        """Ask a core service for replies without end. The connection is there when this returns.
+
+        @param talks: more requests follow.
+        """
+        body = request.SerializeToString()
+        channel = self._open()
+
+        def begin(token: str) -> ICall:
+            metadata = _metadata(token, namespace)
+            if not talks:
+                return channel.unary_stream(path)(body, metadata=metadata)
+            call = channel.stream_stream(path)(metadata=metadata)
+            call.write(body)
+            return call
+
+        return Replies(self, begin, reply)
 
     def upload(self, path: str, requests: Callable[[], Iterable[Message]], reply: type[MessageT]) -> MessageT:
         """Send a core service a stream of requests; C{requests} begins it, and begins it again if it must be sent twice."""
@@ -129,8 +174,8 @@ class Remote:
     ) -> bytes:
         """Call any service with JSON, once."""
         call = self._open().unary_unary(path)
-        headers = [*_metadata(self._token(), namespace), *metadata]
-        reply: bytes = self._once(lambda: call(body, timeout=timeout, metadata=headers, content_type=JSON))
+        headers = [*_metadata(self.token(), namespace), *metadata]
+        reply: bytes = self.once(lambda: call(body, timeout=timeout, metadata=headers, content_type=JSON))
         return reply
 
     def stream_json(
@@ -138,11 +183,11 @@ class Remote:
     ) -> Iterator[bytes]:
         """Call any service's streaming endpoint with one JSON message."""
         call = self._open().unary_stream(path)
-        headers = [*_metadata(self._token(), namespace), *metadata]
+        headers = [*_metadata(self.token(), namespace), *metadata]
         try:
             yield from call(body, timeout=timeout, metadata=headers, content_type=JSON)
         except RpcError as error:
-            raise self._failure(error) from error
+            raise self.failure(error) from error
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -155,30 +200,35 @@ class Remote:
             self._channel = self._connect(self.address)
         return self._channel
 
-    def _token(self) -> str:
+    def token(self) -> str:
+        """The token to show; empty for nobody's."""
         token = self._bearer.token()
         self._logged_in = bool(token)
         return token
 
     def _insistently(self, call: Callable[[str], Any]) -> Any:
         try:
-            return call(self._token())
+            return call(self.token())
         except RpcError as error:
-            if not _unauthorized(error):
-                raise self._failure(error) from error
-            renewed = self._bearer.renewed()
-            if not renewed:
-                raise self._failure(error) from error
-        self._logged_in = True
-        return self._once(lambda: call(renewed))
+            return self.renewed(call, error)
 
-    def _once(self, call: Callable[[], Any]) -> Any:
+    def renewed(self, call: Callable[[str], Any], refused: RpcError) -> Any:
+        """Make a call once more which was refused for its token, if there is another token; else, fail as it did."""
+        token = self._bearer.renewed() if _unauthorized(refused) else ""
+        if not token:
+            raise self.failure(refused) from refused
+        self._logged_in = True
+        return self.once(lambda: call(token))
+
+    def once(self, call: Callable[[], Any]) -> Any:
+        """Make a call."""
         try:
             return call()
         except RpcError as error:
-            raise self._failure(error) from error
+            raise self.failure(error) from error
 
-    def _failure(self, error: RpcError) -> CommandFailed:
+    def failure(self, error: RpcError) -> CommandFailed:
+        """What to tell somebody whose call ended so."""
         if error.answered or error.code not in (StatusCode.UNAVAILABLE, StatusCode.CANCELLED):
             return refused(error.code, error.message, logged_in=self._logged_in)
         if error.undelivered:
@@ -196,3 +246,46 @@ def _metadata(token: str, namespace: str = DEFAULT_NAMESPACE) -> list[tuple[str,
 def _unauthorized(error: RpcError) -> bool:
     told = innermost(error.message)
     return told.code == 401 if told else error.code == StatusCode.UNAUTHENTICATED
+
+
+class Replies(Generic[MessageT]):
+    """The replies to a call, without end, and a way to go on speaking. Iterate over it."""
+
+    def __init__(self, remote: Remote, begin: Callable[[str], ICall], reply: type[MessageT]) -> None:
+        self._remote = remote
+        self._begin = begin
+        self._reply = reply
+        self._answered = False
+        self._call: ICall = remote.once(lambda: begin(remote.token()))
+
+    @property
+    def ready(self) -> int:
+        """How many can be had without waiting."""
+        return self._call.ready
+
+    def __iter__(self) -> Iterator[MessageT]:
+        return self
+
+    def __next__(self) -> MessageT:
+        try:
+            message = next(self._call)
+        except RpcError as error:
+            if self._answered or not _unauthorized(error):
+                raise self._failure(error) from error
+            self._answered = True
+            self._call = self._remote.renewed(self._begin, error)
+            return next(self)
+        self._answered = True
+        return self._reply.FromString(message)
+
+    def write(self, message: Message) -> None:
+        """Send one more request."""
+        self._remote.once(lambda: self._call.write(message.SerializeToString()))
+
+    def _failure(self, error: RpcError) -> CommandFailed:
+        lost = error.code == StatusCode.UNAVAILABLE and not error.answered
+        return cut_off(self._remote.address) if lost else self._remote.failure(error)
+
+    def close(self) -> None:
+        """Want no more."""
+        self._call.cancel()

@@ -171,6 +171,12 @@ class Session:
         """The environment, as who we are."""
         return self._remote(self.credentials)
 
+    def remote_after(self, last: Remote) -> Remote:
+        """The environment again, after it was lost: our own daemon comes back wherever it likes, and until it has, nobody who
+        listens where daemons usually do is taken for it."""
+        gone = self.environment.name == LOCAL and not self.daemon.doors()
+        return last if gone else self.remote
+
     def node(self, text: str) -> Remote:
         """One node of a service, past the server. Our token is made for the server, and is not shown to it."""
         return Remote(address_from(text), self._channel, Nobody())
@@ -198,6 +204,10 @@ class Session:
         """Say on stderr how it goes, where a program would only be disturbed."""
         if not self.json:
             click.echo(text, err=True)
+
+    def warn(self, text: str) -> None:
+        """Say on stderr what a program should know, too."""
+        click.echo(json.dumps({"warning": text}, ensure_ascii=False) if self.json else text, err=True)
 
     def answer_list(self, values: Iterable[Any]) -> None:
         """Answer with a list in JSON, one value after the other: there may be many."""

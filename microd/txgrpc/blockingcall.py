@@ -161,6 +161,11 @@ class BlockingCall(Stream):
 
     # Reading.
 
+    @property
+    def ready(self) -> int:
+        """How many replies can be read without waiting."""
+        return len(self._inbox)
+
     def __iter__(self) -> Iterator[Any]:
         return self
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -45,17 +45,62 @@ def refusal(code: int, detail: str, id: str = "test") -> RpcError:
     return RpcError(StatusCode(error.grpc_status), error.to_json(), answered=True)
 
 
+class Talk:
+    """A call with many replies: those which are there come first, and what is an error among them is raised.
+
+    @ivar written: what was said after the first request.
+    """
+
+    def __init__(self, begin: Callable[[bytes], Any]) -> None:
+        self._begin = begin
+        self._replies: Any = None
+        self.written: list[bytes] = []
+        self.cancelled = False
+
+    @property
+    def ready(self) -> int:
+        return len(self._replies) if isinstance(self._replies, list) else 0
+
+    def write(self, message: bytes) -> None:
+        if self._replies is None:
+            replies = self._begin(message)
+            self._replies = list(replies) if isinstance(replies, list) else iter(replies)
+        elif isinstance(self._replies, list) and self.ready and isinstance(self._replies[0], RpcError):
+            raise self._replies[0]
+        else:
+            self.written.append(message)
+
+    def __iter__(self) -> Talk:
+        return self
+
+    def __next__(self) -> bytes:
+        if not isinstance(self._replies, list):
+            return _bytes(next(self._replies))
+        if not self._replies:
+            raise StopIteration
+        reply = self._replies.pop(0)
+        if isinstance(reply, BaseException):
+            raise reply
+        return _bytes(reply)
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
 class Daemon:
     """Answers calls by path; keeps what it was asked.
 
     A handler is given the call, and returns a message, bytes, or (for a stream) an iterable of either. A taker is given
     the messages of a stream as they come.
+
+    @ivar talks: the calls which went both ways.
     """
 
     def __init__(self) -> None:
         self.handlers: dict[str, Callable[[Call], Any]] = {}
         self.takers: dict[str, Callable[[Iterable[bytes]], Any]] = {}
         self.calls: list[Call] = []
+        self.talks: list[Talk] = []
         self.connected: list[Address] = []
         self.up = True
         self.why_down = "nothing listens there"
@@ -84,10 +129,18 @@ class Daemon:
     def unary_unary(self, path: str) -> Callable[..., bytes]:
         return lambda body, **options: _bytes(self._reply(path, body, options))
 
-    def unary_stream(self, path: str) -> Callable[..., Iterator[bytes]]:
-        def call(body: bytes, **options: Any) -> Iterator[bytes]:
-            for reply in self._reply(path, body, options):
-                yield _bytes(reply)
+    def unary_stream(self, path: str) -> Callable[..., Talk]:
+        def call(body: bytes, **options: Any) -> Talk:
+            talk = Talk(lambda first: self._reply(path, first, options))
+            talk.write(body)
+            return talk
+
+        return call
+
+    def stream_stream(self, path: str) -> Callable[..., Talk]:
+        def call(**options: Any) -> Talk:
+            self.talks.append(Talk(lambda first: self._reply(path, first, options)))
+            return self.talks[-1]
 
         return call
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from microd.txgrpc.status import RpcError, StatusCode
+from microd.wire import auth_pb2
 from microd.wire import broker_pb2 as pb
 
-from .conftest import Daemon, User
+from .conftest import Daemon, Refusal, User
 
 PUBLISH, SUBSCRIBE = "/broker.Broker/Publish", "/broker.Broker/Subscribe"
 
@@ -21,6 +23,11 @@ def broker(daemon: Daemon) -> None:
     daemon.answers(PUBLISH, pb.Empty())
     bodies = (b"one", b'{"two":2}', b"\xff")
     daemon.answers(SUBSCRIBE, [pb.Message(header={"B": "b", "A": "a"}, body=body) for body in bodies])
+
+
+def interrupt() -> None:
+    """Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 def published(daemon: Daemon) -> pb.PublishRequest:
@@ -54,7 +61,8 @@ def test_publish_stdin(user: User, daemon: Daemon, monkeypatch: pytest.MonkeyPat
 
 
 def test_subscribe(user: User, daemon: Daemon) -> None:
-    """Messages are printed as they come, one after the other."""
+    """Messages are printed as they come, one after the other, until Ctrl-C, which is no failure."""
+    user.naps = [interrupt]
     assert user.micro("broker", "subscribe", "news", "--queue", "q").out == 'one\n{"two":2}\n\ufffd\n'
     request = pb.SubscribeRequest.FromString(daemon.asked(SUBSCRIBE)[0].body)
     assert (request.topic, request.queue) == ("news", "q")
@@ -62,9 +70,8 @@ def test_subscribe(user: User, daemon: Daemon) -> None:
 
 def test_subscribe_json(user: User) -> None:
     """With --json each message is a line, with its headers; a body which is no text is in base64."""
-    lines: list[Any] = [
-        json.loads(line) for line in user.micro("broker", "subscribe", "news", "--json").out.splitlines()
-    ]
+    got = user.micro("broker", "subscribe", "news", "--json", "--count=3")
+    lines: list[Any] = [json.loads(line) for line in got.out.splitlines()]
     assert lines[0] == {"header": {"A": "a", "B": "b"}, "body": "one"}
     assert lines[2]["body_base64"] == "/w=="
 
@@ -97,3 +104,80 @@ def test_refused(user: User, daemon: Daemon) -> None:
     daemon.refuses(PUBLISH, 413, "the message has 9 bytes")
     got = user.micro("broker", "publish", "news", "x")
     assert (got.code, "he message has 9 bytes" in got.err) == (127, True)
+
+
+def test_resubscribe(user: User, daemon: Daemon) -> None:
+    """When the server goes away it subscribes again until that succeeds, and says on stderr from when to when it did not hear."""
+    broke = RpcError(StatusCode.UNAVAILABLE, "it hung up", delivered=True)
+    streams = [[pb.Message(body=b"one"), broke], [pb.Message(body=b"two")]]
+    daemon.handlers[SUBSCRIBE] = lambda call: streams.pop(0)
+
+    def leave() -> None:
+        daemon.up = False
+
+    def come_back() -> None:
+        daemon.up = True
+
+    user.naps = [leave, come_back]
+    got = user.micro("broker", "subscribe", "orders.*", "-n", "2")
+    assert (got.code, got.out) == (0, "one\ntwo\n")
+    first, second = got.err.splitlines()
+    assert first == (
+        "Disconnected. The connection to 127.0.0.1:8081 broke. What is sent meanwhile is lost; trying again."
+    )
+    assert second.startswith("Connected again after ")
+    assert {call.body for call in daemon.asked(SUBSCRIBE)} == {
+        pb.SubscribeRequest(topic="orders.*").SerializeToString()
+    }
+
+
+def test_resubscribe_elsewhere(user: User, daemon: Daemon) -> None:
+    """Our own daemon is found again where it listens now; while it is away nobody else on this host is taken for it."""
+    user.has_a_daemon("127.0.0.1:7001")
+    daemon.answers("/auth.Auth/Token", auth_pb2.TokenResponse(token=auth_pb2.Token(access_token="t")))
+    streams: list[Any] = [[], [pb.Message(body=b"two")]]
+    daemon.handlers[SUBSCRIBE] = lambda call: streams.pop(0)
+    told = user.home / "server" / "daemon.json"
+
+    def leave() -> None:
+        daemon.up = False
+        told.unlink()
+
+    def come_back() -> None:
+        daemon.up = True
+        user.has_a_daemon("127.0.0.1:7002")
+
+    user.naps = [leave, come_back]
+    assert user.micro("broker", "subscribe", "news", "-n", "1").out == "two\n"
+    assert [str(address) for address in daemon.connected] == ["127.0.0.1:7001", "127.0.0.1:7002"]
+
+
+def test_first_attempt(user: User, daemon: Daemon) -> None:
+    """What cannot be reached in the first place fails at once, and so does what is refused for good later."""
+    daemon.up = False
+    got = user.micro("broker", "subscribe", "news")
+    assert (got.code, got.err) == (
+        4,
+        "Failed to connect to micro server at 127.0.0.1:8081. Start it with `micro server`.\n",
+    )
+    daemon.up = True
+    user.naps = [lambda: daemon.refuses(SUBSCRIBE, 403, "you may not")]
+    assert user.micro("broker", "subscribe", "news").code == 127
+
+
+def test_stopping(user: User, daemon: Daemon, refusal: Refusal) -> None:
+    """A server that says it is about to stop has not refused for good."""
+    streams: list[Any] = [[refusal(503, "the server is stopping")], [pb.Message(body=b"x")]]
+    daemon.handlers[SUBSCRIBE] = lambda call: streams.pop(0)
+    got = user.micro("broker", "subscribe", "news", "-n", "1", "--json")
+    assert json.loads(got.out)["body"] == "x"
+    assert "he server is stopping" in json.loads(got.err.splitlines()[0])["warning"]
+
+
+def test_renewed(user: User, daemon: Daemon, refusal: Refusal) -> None:
+    """A subscription that is refused for its token is made once more with another."""
+    user.has_a_daemon()
+    daemon.answers("/auth.Auth/Token", auth_pb2.TokenResponse(token=auth_pb2.Token(access_token="t")))
+    streams: list[Any] = [[refusal(401, "token expired")], [pb.Message(body=b"x")]]
+    daemon.handlers[SUBSCRIBE] = lambda call: streams.pop(0)
+    assert user.micro("broker", "subscribe", "news", "-n", "1").out == "x\n"

@@ -33,6 +33,10 @@ def publish(session: Session, topic: str, words: tuple[str, ...], header: tuple[
     """Send a message to all who are subscribed to TOPIC: micro broker publish TOPIC MESSAGE.
 
     Words are joined with spaces; - stands for standard input. What is JSON is sent as such.
+
+    \b
+    Example:
+      micro broker publish orders.paid '{"id": 7}'
     """
     from microd.wire.broker_pb2 import Empty, Message, PublishRequest
 
@@ -53,21 +57,35 @@ def publish(session: Session, topic: str, words: tuple[str, ...], header: tuple[
 @click.option("--count", "-n", default=0, type=Count(), metavar="N", help="End after so many.")
 @pass_session
 def subscribe(session: Session, topic: str, queue: str, count: int) -> None:
-    """Print the messages of TOPIC as they come, until Ctrl-C. With --json each is one line."""
+    """Print the messages of TOPIC as they come, until Ctrl-C. With --json each is one line.
+
+    In TOPIC, * stands for any one word between dots, and > at the end for any number of them. It subscribes again by itself
+    when the server was away; what was sent meanwhile is lost, which it says.
+
+    \b
+    Example:
+      micro broker subscribe 'orders.*' --queue billing
+    """
+    from microd.cli.following import follow
     from microd.wire.broker_pb2 import Message, SubscribeRequest
 
     if not topic:
         raise CommandFailed("missing topic", remedy="Write `micro broker subscribe TOPIC`.")
     request = SubscribeRequest(topic=topic, queue=queue)
+    messages = follow(
+        session,
+        lambda remote: remote.follow("/broker.Broker/Subscribe", request, Message),
+        "What is sent meanwhile is lost; trying again.",
+    )
     try:
-        for number, message in enumerate(
-            session.remote.stream("/broker.Broker/Subscribe", request, Message), 1
-        ):
+        for number, (_, message) in enumerate(messages, 1):
             session.say(_plain(message) if session.json else message.body.decode(errors="replace"))
             if number == count:
                 return
     except KeyboardInterrupt:
         return
+    finally:
+        messages.close()
 
 
 def _plain(message: Message) -> str:
