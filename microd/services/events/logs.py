@@ -48,6 +48,11 @@ class Logs:
         self._spaces: dict[str, Space] = {}
         self._is_running = False
 
+    @property
+    def store(self) -> IStore:
+        """Where all is kept."""
+        return self._store
+
     # -- start and stop
 
     async def start(self) -> None:

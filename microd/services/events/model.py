@@ -186,6 +186,7 @@ class Limits:
     @ivar namespace: what is kept of all topics of a namespace; who publishes beyond it is refused.
     @ivar waiting: events not yet on disk, of one namespace; who publishes faster than the disk writes is refused beyond it.
     @ivar in_flight: events of one group which may be unacknowledged.
+    @ivar group_ttl: seconds for which a group is remembered that nobody consumes for.
     """
 
     event: int = 1 << 20
@@ -201,3 +202,4 @@ class Limits:
     namespace: int = 10 << 30
     waiting: int = 32 << 20
     in_flight: int = 1000
+    group_ttl: int = 30 * 86400

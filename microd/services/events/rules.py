@@ -18,6 +18,9 @@ MOST_METADATA = 200
 MOST_TOGETHER = 10_000
 EACH = 64
 
+#: What the platform may add to the metadata of an event that becomes a dead letter: names, and bytes.
+MOST_ADDED, ADDED = 16, 8 << 10
+
 #: How the names begin that only the platform may use in metadata; in any case.
 _RESERVED = ("micro-only-group", "micro-dead-")
 
@@ -69,17 +72,17 @@ def packed(metadata: Mapping[str, str], limits: Limits) -> bytes:
     return pack(metadata, limits)
 
 
-def pack(metadata: Mapping[str, str], limits: Limits) -> bytes:
-    """The same for the platform itself."""
+def pack(metadata: Mapping[str, str], limits: Limits, added: int = 0) -> bytes:
+    """The same for the platform itself, which may have added so many bytes."""
     if not metadata:
         return b""
-    if len(metadata) > MOST_METADATA:
+    if len(metadata) > MOST_METADATA + (MOST_ADDED if added else 0):
         raise BadRequest(f"an event may have at most {MOST_METADATA} metadata")
     try:
         made = orjson.dumps(metadata if type(metadata) is dict else dict(metadata))
     except (TypeError, ValueError) as problem:
         raise BadRequest("the event's metadata is not text") from problem
-    if len(made) > limits.metadata:
+    if len(made) > limits.metadata + added:
         raise TooLarge(f"the event's metadata has {len(made)} bytes, and may have {limits.metadata}")
     return made
 
@@ -102,9 +105,10 @@ def check_timestamp(timestamp: int) -> None:
         raise BadRequest("the event's timestamp is to be between the years 1970 and 9999")
 
 
-def check_drafts(drafts: list[tuple[Draft, bytes]], limits: Limits) -> int:
+def check_drafts(drafts: list[tuple[Draft, bytes]], limits: Limits, added: int = 0) -> int:
     """Let events pass which are to be stored together, each beside its packed metadata, and say how many bytes they have.
 
+    @param added: bytes which the platform may have added to each.
     @raise BadRequest: there is none, there are too many, or a time can be none.
     @raise TooLarge: one, or all together, have too many bytes.
     """
@@ -116,7 +120,7 @@ def check_drafts(drafts: list[tuple[Draft, bytes]], limits: Limits) -> int:
     for draft, said in drafts:
         check_timestamp(draft.timestamp)
         size = len(draft.payload) + len(said)
-        check_event(size, limits)
+        check_event(size - added, limits)
         total += size
     if total > limits.answer:
         raise TooLarge(f"one call may publish at most {limits.answer} bytes")

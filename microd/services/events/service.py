@@ -66,6 +66,9 @@ class IConsumption(Protocol):
     async def forget(self, namespace: str, topic: str) -> None:
         """A topic was deleted: end its consumers, and write nothing more about its groups."""
 
+    def start(self) -> None:
+        """Forget, from time to time, groups which nobody uses."""
+
     async def stop(self) -> None:
         """End all consumers, and keep how far each group is."""
 
@@ -97,12 +100,16 @@ class Events(TwistedService, IEvents):
     def startService(self) -> Deferred[None]:
         """Learn which topics there are."""
         super().startService()
-        return Deferred.fromCoroutine(self._logs.start())
+        return Deferred.fromCoroutine(self._start())
 
     def stopService(self) -> Deferred[None]:
         """Take nothing more; what was taken is on disk, or refused, when this fires."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
+
+    async def _start(self) -> None:
+        await self._logs.start()
+        self._consumption.start()
 
     async def _stop(self) -> None:
         await self._consumption.stop()

@@ -283,9 +283,9 @@ class Log:
         @raise NotFound: the topic was deleted.
         @raise MicroError: as C{apply} of a store does.
         """
-        limits = self._shared.limits
-        drafted = [(draft, rules.pack(draft.metadata, limits)) for draft in drafts]
-        return await self.join(drafted, rules.check_drafts(drafted, limits), acts)
+        limits, added = self._shared.limits, rules.ADDED
+        drafted = [(draft, rules.pack(draft.metadata, limits, added)) for draft in drafts]
+        return await self.join(drafted, rules.check_drafts(drafted, limits, added), acts)
 
     def join(
         self, drafts: Sequence[tuple[Draft, bytes]], size: int, acts: Acts = ()

@@ -1,0 +1,473 @@
+"""One group and the log it consumes: who asks gets the next event, at once where it is in memory.
+
+::
+
+    log ──page──▶ next event ──▶ the consumer that asks; of those who wait, the one that holds least, in turn
+     ▲             │ only where the mark on disk allows
+     └ one read    └ waiting to come again: first
+
+Nothing is handed out before somebody asks. So what is in memory is a page of a group, within the budget of its namespace, however many
+consumers there are and however slowly they read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from microd.kernel.errors import Internal, MicroError, NotFound, Unavailable
+from microd.services.events.groups.budget import Budget
+from microd.services.events.groups.burial import ONLY_GROUP, Burial
+from microd.services.events.groups.consumer import Consumer
+from microd.services.events.groups.group import AHEAD, NEVER, Group, Member
+from microd.services.events.groups.keeper import Keepable, Keeper
+from microd.services.events.groups.state import encode
+from microd.services.events.log.log import Log
+from microd.services.events.log.meta import GROUPS
+from microd.services.events.model import Ack, Delivery, Event, GroupFacts, Terms
+from microd.services.store.interface import IStore
+from microd.services.store.model import Act, Put, Record
+
+#: Events of a page, and their bytes, but for the last.
+PAGE, PAGE_BYTES = 256, 256 << 10
+#: What an event is counted for besides its payload.
+EACH = 256
+#: Consumers of which the one that holds least is chosen.
+_WEIGHED = 8
+
+
+class World:
+    """What all groups share.
+
+    @ivar dice: gives numbers from 0 to 1.
+    """
+
+    def __init__(
+        self, store: IStore, clock: IReactorTime, keeper: Keeper, dice: Callable[[], float], window: int
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.keeper = keeper
+        self.dice = dice
+        self.window = window
+        self.redelivered = 0
+        self.dead = 0
+
+
+class Running(Keepable):
+    """A group at work.
+
+    @ivar name: empty for a private one, which is not kept.
+    @ivar is_over: it was deleted, or its topic.
+    """
+
+    log_ = Logger()
+
+    __slots__ = (
+        "_armed",
+        "_burial",
+        "_consumers",
+        "_idle",
+        "_is_pumping",
+        "_leave",
+        "_page",
+        "_page_first",
+        "_page_size",
+        "_reading",
+        "_timer",
+        "budget",
+        "group",
+        "is_over",
+        "log",
+        "name",
+        "world",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        group: Group,
+        log: Log,
+        budget: Budget,
+        world: World,
+        graveyard: Callable[[], Burial | None],
+    ) -> None:
+        self.name = name
+        self.group = group
+        self.log = log
+        self.budget = budget
+        self.world = world
+        self.is_over = False
+        self._consumers: dict[Member, Consumer] = {}
+        self._idle: dict[Consumer, None] = {}
+        self._page: Sequence[Event] = ()
+        self._page_first = self._page_size = 0
+        self._reading: Deferred[None] | None = None
+        self._timer: IDelayedCall | None = None
+        self._armed = NEVER
+        self._is_pumping = False
+        self._leave: Callable[[], None] | None = None
+        self._burial = graveyard()
+
+    # -- coming and going
+
+    @property
+    def consumers(self) -> int:
+        """How many there are."""
+        return len(self._consumers)
+
+    def join(self, terms: Terms, left: Callable[[], None]) -> Consumer:
+        """Somebody consumes.
+
+        @param left: called once they do not any more.
+        """
+        consumer = Consumer(self, terms, left)
+        self._consumers[consumer.member] = consumer
+        self.group.join(consumer.member)
+        if self._leave is None:
+            self._leave = self.log.on_grown(self.grown)
+        self.look_after()
+        return consumer
+
+    def left(self, consumer: Consumer) -> None:
+        """A consumer has gone."""
+        member = consumer.member
+        self._consumers.pop(member, None)
+        self._idle.pop(consumer, None)
+        held = bool(member.held)
+        self.group.leave(member)
+        if held:
+            self.changed()
+        if not self._consumers:
+            self._rest()
+        self.look_after()
+
+    def end(self, error: MicroError | None) -> None:
+        """End all consumers."""
+        for consumer in list(self._consumers.values()):
+            consumer.end(error)
+
+    def stop(self, error: MicroError | None = None) -> None:
+        """Be over: end all consumers, and do nothing any more."""
+        self.is_over = True
+        self.end(error)
+        self._rest()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._burial is not None:
+            self._burial.stop()
+
+    def _rest(self) -> None:
+        """Nobody consumes: keep nothing in memory."""
+        if self._leave is not None:
+            self._leave()
+            self._leave = None
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.cancel()
+        self._turn(())
+
+    # -- what consumers ask
+
+    def ask(self, consumer: Consumer) -> Delivery | None:
+        """The next event, if nobody else waits for one and it is there; else it is to C{wait}."""
+        return None if self._idle else self._next(consumer.member)
+
+    def wait(self, consumer: Consumer) -> None:
+        """A consumer waits to be handed one."""
+        if consumer.member.has_room:
+            self._idle[consumer] = None
+            self.pump()
+
+    def weary(self, consumer: Consumer) -> None:
+        """It waits no more."""
+        self._idle.pop(consumer, None)
+
+    def taken(self, offset: int) -> None:
+        """What a consumer acknowledges by asking for more."""
+        if self.group.done(offset):
+            self.changed()
+
+    def heard(self, ack: Ack, consumer: Consumer | None = None) -> bool:
+        """A word about an event; None: of somebody who consumes elsewhere. Whether anybody was waiting for it."""
+        offset = self.log.offset_of(ack.id)
+        if offset is None:
+            return False
+        world = self.world
+        delay, dice = ack.delay, 0.0
+        if delay is None:
+            dice = world.dice()
+        known = self.group.settle(
+            offset,
+            ack.verdict,
+            world.clock.seconds(),
+            dice,
+            member=None if consumer is None else consumer.member,
+            error=ack.error,
+            delay=delay,
+        )
+        if known:
+            self.changed()
+            if consumer is None or not consumer.is_waiting:
+                self._revive()
+            elif consumer.member.has_room:
+                self._idle[consumer] = None
+            self.look_after()
+        return known
+
+    def grown(self) -> None:
+        """There is more to read, or less."""
+        group, log = self.group, self.log
+        if log.gone:
+            return
+        if group.floor < log.first - 1:
+            group.retained(log.first)
+            self.changed()
+        if self._idle:
+            self.pump()
+
+    def seek(self, cursor: int) -> None:
+        """Go on behind C{cursor}."""
+        self.group.seek(cursor)
+        self._turn(())
+        self.changed()
+        self._revive()
+        self.look_after()
+
+    # -- handing out
+
+    def look_after(self) -> None:
+        """After something has changed: hand out what can be, bury what is doomed, set the timer."""
+        group = self.group
+        if self._idle:
+            self.pump()
+        if group.doomed and not self.is_over:
+            if self._burial is None:
+                for offset in list(group.doomed):
+                    group.buried(offset)
+                self.changed()
+            else:
+                self._burial.begin(self)
+        if group.soonest < self._armed:
+            self._arm()
+
+    def pump(self) -> None:
+        """Hand events to those who wait."""
+        if self._is_pumping:
+            return
+        self._is_pumping = True
+        try:
+            while self._idle:
+                consumer = self._choose()
+                delivery = self._next(consumer.member)
+                if delivery is None:
+                    break
+                self._idle.pop(consumer, None)
+                consumer.hand(delivery)
+        finally:
+            self._is_pumping = False
+
+    def _choose(self) -> Consumer:
+        """Of those who have waited longest, the one that holds least."""
+        idle = self._idle
+        if len(idle) == 1:
+            for consumer in idle:
+                return consumer
+        return min(islice(idle, _WEIGHED), key=_burden)
+
+    def _revive(self) -> None:
+        """Let those wait for events who have room again."""
+        for consumer in self._consumers.values():
+            if consumer.is_waiting and consumer.member.has_room:
+                self._idle.setdefault(consumer)
+
+    def _next(self, member: Member) -> Delivery | None:
+        """The next event, taken by C{member}; None: there is none for it now. Hot."""
+        group, log, world = self.group, self.log, self.world
+        if not member.has_room or self.is_over:
+            return None
+        while True:
+            now = world.clock.seconds()
+            offset = group.next(now)
+            if not offset:
+                if group.is_blocked and self.name:
+                    self.world.keeper.now(self)
+                return None
+            if offset >= log.next:
+                return None
+            event = self._fetch(offset)
+            if event is None:
+                return None
+            if event.offset != offset:
+                group.retained(event.offset)
+                self.changed()
+                continue
+            metadata = event.metadata
+            if metadata and metadata.get(ONLY_GROUP, self.name) != self.name:
+                group.skip(offset)
+                self.changed()
+                continue
+            attempt, again = group.take(offset, member, now, event.timestamp)
+            if again:
+                world.redelivered += 1
+            if group.cursor + AHEAD // 2 > group.durable:
+                world.keeper.soon(self)
+            if group.soonest < self._armed:
+                self._arm()
+            return Delivery(event, attempt, again)
+
+    def _fetch(self, offset: int) -> Event | None:
+        """The event with this offset, or the first one behind it; None: it is being read."""
+        place = offset - self._page_first
+        if 0 <= place < len(self._page):
+            return self._page[place]
+        if self._reading is not None:
+            return None
+        is_short = self.budget.used >= self.budget.most
+        found = self.log.recent(offset, 1 if is_short else PAGE)
+        if found is None:
+            self._turn(())
+            most, size = (1, 1) if is_short else (PAGE, PAGE_BYTES)
+            reading = Deferred.fromCoroutine(self._read(offset, most, size))
+            if not reading.called:
+                self._reading = reading
+            elif self._page:
+                return self._page[0]
+            return None
+        if not found:
+            return None
+        self._turn(found)
+        return found[0]
+
+    async def _read(self, offset: int, most: int, size: int) -> None:
+        error: MicroError | None = None
+        try:
+            found = await self.log.read(offset, most, size)
+            if not found:
+                error = Internal(f"the events of {self.log.topic} from {offset} on cannot be read")
+            self._turn(found)
+        except CancelledError:
+            return
+        except MicroError as problem:
+            error = problem
+        except Exception as problem:  # noqa: BLE001 - those who wait are to hear of it
+            self.log_.failure("events could not be read")
+            error = Internal(f"the events of {self.log.topic} cannot be read: {problem}")
+        self._reading = None
+        if error is not None:
+            self.end(error)
+        else:
+            self.pump()
+
+    def _turn(self, page: Sequence[Event]) -> None:
+        """Have another page before us."""
+        self.budget.used -= self._page_size
+        size = 0
+        for count, event in enumerate(page, 1):
+            size += len(event.payload) + EACH
+            if size > PAGE_BYTES and count < len(page):
+                page = page[:count]
+                break
+        self._page = page
+        self._page_size = size
+        self._page_first = page[0].offset if page else 0
+        self.budget.used += size
+
+    # -- time
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        at = self._armed = self.group.soonest
+        if at != NEVER and not self.is_over:
+            clock = self.world.clock
+            self._timer = clock.callLater(max(0.0, at - clock.seconds()), self._rang)
+
+    def _rang(self) -> None:
+        self._timer = None
+        self._armed = NEVER
+        group = self.group
+        if group.expire(self.world.clock.seconds()):
+            self.changed()
+            self._revive()
+        group.look()
+        self.look_after()
+
+    # -- what is kept
+
+    def changed(self) -> None:
+        """What is on disk is not what is so."""
+        if self.name and not self.is_over:
+            self.world.keeper.soon(self)
+
+    def state(self, *, is_last: bool = False, without: Sequence[int] = ()) -> tuple[Act, int, int] | None:
+        """As L{Keepable.state}; C{without} count as done with."""
+        if self.is_over and not is_last:
+            return None
+        group = self.group
+        mark = group.exact_mark if is_last else None
+        data, mark = encode(group, self.world.clock.seconds(), mark=mark, without=without)
+        record = Record(self.name, data)
+        return Put(self.log.space.name, GROUPS + self.log.topic, record), mark, len(data)
+
+    def kept(self, mark: int) -> None:
+        self.group.durable = max(self.group.durable, mark)
+        if self._idle:
+            self.pump()
+
+    def not_kept(self, error: MicroError) -> None:
+        """No greater mark is on disk: those who need one are told, unless it is going to be tried again in vain only for a while."""
+        if self.world.store.failure and self.group.is_blocked and self._idle:
+            self.end(Unavailable(f"the group {self.name} cannot go on: {error.detail}"))
+
+    # -- what there is to say
+
+    def facts(self, oldest: float) -> GroupFacts:
+        """About it now.
+
+        @param oldest: seconds since the oldest event that is not done with was published.
+        """
+        group, log = self.group, self.log
+        return GroupFacts(
+            topic=log.topic,
+            name=self.name,
+            consumers=len(self._consumers),
+            acknowledged=group.floor,
+            delivered=group.cursor,
+            lag=group.lag(log.next - 1),
+            in_flight=group.in_flight,
+            waiting=group.waiting,
+            oldest=oldest,
+            missed=group.missed,
+            redelivered=group.redelivered,
+            dead=group.dead,
+        )
+
+    @property
+    def oldest_stamp(self) -> int:
+        """When the oldest event that is not done with was published, as far as that is known without reading; 0: there is none."""
+        group = self.group
+        for pending in group.pending.values():
+            return pending.stamp
+        offset = group.cursor + 1
+        if offset >= self.log.next:
+            return 0
+        place = offset - self._page_first
+        if 0 <= place < len(self._page):
+            return self._page[place].timestamp
+        found = self.log.recent(offset, 1)
+        return found[0].timestamp if found else 0
+
+    def missing(self) -> NotFound:
+        """The error of who asks for a topic that was deleted."""
+        return NotFound(f"the topic {self.log.topic} was deleted")
+
+
+def _burden(consumer: Consumer) -> int:
+    return len(consumer.member.held)
