@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IProtocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -70,6 +70,16 @@ class NatsTransport(StringTransport):
         return written
 
 
+class Wire(Protocol):
+    """What is asked of a protocol of Twisted's."""
+
+    def makeConnection(self, transport: NatsTransport) -> None: ...
+
+    def dataReceived(self, data: bytes) -> None: ...
+
+    def connectionLost(self, reason: Failure) -> None: ...
+
+
 class NatsPeer:
     """The far end of a protocol's connection.
 
@@ -77,7 +87,7 @@ class NatsPeer:
     @ivar closed: whether it hung up.
     """
 
-    def __init__(self, protocol: IProtocol, clock: Clock) -> None:
+    def __init__(self, protocol: Wire, clock: Clock) -> None:
         self.protocol = protocol
         self.clock = clock
         self.transport = NatsTransport()
