@@ -17,6 +17,7 @@ _COMMANDS: Table = {
         ("call", "call:call", "Call a service's endpoint with JSON"),
         ("config", "config:config", "Get and set configuration and secrets"),
         ("debug", "debug:debug", "See how services are: health, stats, calls and logs"),
+        ("events", "events:events", "Publish events, consume and replay them"),
         ("env", "env:env", "Get and set the environment that micro talks to"),
         ("get", "services:get", "Get one thing in detail"),
         ("kill", "run:kill", "Stop services and forget them"),

@@ -59,13 +59,14 @@ class Talk:
 
     @property
     def ready(self) -> int:
-        return len(self._replies) if isinstance(self._replies, list) else 0
+        replies = self._replies if isinstance(self._replies, list) else []
+        return sum(not isinstance(reply, BaseException) for reply in replies)
 
     def write(self, message: bytes) -> None:
         if self._replies is None:
             replies = self._begin(message)
             self._replies = list(replies) if isinstance(replies, list) else iter(replies)
-        elif isinstance(self._replies, list) and self.ready and isinstance(self._replies[0], RpcError):
+        elif self._replies and isinstance(self._replies, list) and isinstance(self._replies[0], RpcError):
             raise self._replies[0]
         else:
             self.written.append(message)
