@@ -29,7 +29,7 @@ def keeps(daemon: Daemon, events: list[pb.Event]) -> None:
 
     def read(call: Call) -> pb.ReadResponse:
         request = pb.ReadRequest.FromString(call.body)
-        assert request.limit <= 1000
+        assert request.limit <= 250
         found = [each for each in events if each.offset > request.after]
         found = [each for each in found if each.timestamp_ms >= request.start_time]
         if request.newest:
@@ -99,9 +99,11 @@ def test_read_pages(user: User, daemon: Daemon) -> None:
     assert (got.out.splitlines()[-1].split()[0], len(got.out.splitlines())) == ("700", 600)
     got = user.micro("events", "read", "orders", "--all")
     assert (len(got.out.splitlines()), got.err) == (1000, "")
-    got = user.micro("events", "read", "orders", "--last", "3")
-    assert [line.split()[0] for line in got.out.splitlines()] == ["998", "999", "1000"]
-    assert got.err == ""
+    for count in (3, 700, 5000):
+        got = user.micro("events", "read", "orders", "--last", str(count))
+        offsets = [int(line.split()[0]) for line in got.out.splitlines()]
+        assert offsets == list(range(max(0, 1000 - count) + 1, 1001))
+        assert got.err == ""
 
 
 def test_read_since(user: User, daemon: Daemon) -> None:

@@ -87,8 +87,10 @@ def read(
     if all_ and limited:
         raise CommandFailed("--all and --limit exclude each other", remedy="Choose one of them.")
     start = milliseconds(since, session.now(), "--since") if since else 0
-    request = ReadRequest(topic=topic, after=after, start_time=start, newest=bool(last))
-    reading = _Reading(session, request, 0 if all_ else last or limit)
+    if last:
+        after, limit = max(0, _last(session, topic) - last), last
+    request = ReadRequest(topic=topic, after=after, start_time=start)
+    reading = _Reading(session, request, 0 if all_ else limit)
     if output == "json":
         session.choose(json=True)
     if session.json:
@@ -173,16 +175,25 @@ class _Reading:
 
         request, limit = self._request, self._limit
         while True:
-            left = limit - self.count
-            request.limit = left if request.newest else min(left, PAGE) if limit else PAGE
+            request.limit = min(limit - self.count, PAGE) if limit else PAGE
             page = ask(self._session, "Store/Read", request, ReadResponse)
             self.next = page.next
             for event in page.events:
                 self.count += 1
                 yield event
-            if not page.next or request.newest or self.count == limit:
+            if not page.next or self.count == limit:
                 return
             request.after, request.start_time = page.next, 0
+
+
+def _last(session: Session, topic: str) -> int:
+    """The last offset; 0 where nothing is kept."""
+    from microd.wire.events_pb2 import ReadRequest, ReadResponse
+
+    request = ReadRequest(topic=topic, newest=True, limit=1)
+    return max(
+        (event.offset for event in ask(session, "Store/Read", request, ReadResponse).events), default=0
+    )
 
 
 def every_topic(session: Session, after: str = "") -> Iterator[Topic]:
