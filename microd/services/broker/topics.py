@@ -17,8 +17,10 @@ from microd.services.broker.subjects import is_pattern, is_subject, is_wild
 
 #: Members of a queue which are weighed for a message.
 _WEIGHED = 8
-#: Subjects whose audience is remembered, and how long they may be; and what doors remember.
+#: Subjects whose audience is remembered, how many receivers these have together, and how long subjects may be; and
+#: what doors remember.
 _AUDIENCES = 16_384
+_RECEIVERS = 1 << 20
 _LONGEST = 255
 _MEMOS = 16_384
 
@@ -68,6 +70,35 @@ class Queue:
         return best
 
 
+class _Joined:
+    """Queues of one name under several patterns: to a subject which all of them mean they are one."""
+
+    __slots__ = ("_queues", "_turn")
+
+    def __init__(self, queues: list[Queue]) -> None:
+        self._queues = tuple(queues)
+        self._turn = 0
+
+    def choose(self) -> Receiver:
+        """Each queue's next, as often as it has members, unless another queue's has less to read."""
+        queues = self._queues
+        sizes = [len(queue.members) for queue in queues]
+        self._turn = turn = (self._turn + 1) % sum(sizes)
+        first = 0
+        while turn >= sizes[first]:
+            turn -= sizes[first]
+            first += 1
+        best = queues[first].choose()
+        least = best.waiting
+        for step in range(1, min(len(queues), _WEIGHED)):
+            if not least:
+                break
+            other = queues[(first + step) % len(queues)].choose()
+            if other.waiting < least:
+                best, least = other, other.waiting
+        return best
+
+
 class _Node:
     """A place in the tree of tokens, or a pattern without wildcards."""
 
@@ -93,7 +124,7 @@ class Audience:
 
     __slots__ = ("all", "memos", "queues")
 
-    def __init__(self, all: tuple[Receiver, ...], queues: tuple[Queue, ...]) -> None:
+    def __init__(self, all: tuple[Receiver, ...], queues: tuple[Queue | _Joined, ...]) -> None:
         self.all = all
         self.queues = queues
         self.memos: list[bytes] | None = None
@@ -125,6 +156,7 @@ class Topics:
         self._tree = _Node()
         self._wild = 0
         self._found: dict[bytes, Audience] = {}
+        self._receivers = 0
         self._by_first: dict[bytes, set[bytes]] = {}
         self.memo: dict[bytes, object] = {}
         self.count = 0
@@ -256,12 +288,16 @@ class Topics:
                 queues.setdefault(name, []).append(queue)
         if not subject:
             everybody = [each for each in everybody if not each.subjects_only]
-        shared = [_merged(same, subject) for same in queues.values()]
-        return Audience(tuple(everybody), tuple(queue for queue in shared if queue.members))
+        if not subject:
+            queues = {name: _takers(same) for name, same in queues.items()}
+        shared = [same[0] if len(same) == 1 else _Joined(same) for same in queues.values() if same]
+        return Audience(tuple(everybody), tuple(shared))
 
     def _keep(self, subject: bytes, audience: Audience) -> None:
-        if len(self._found) >= _AUDIENCES:
+        size = len(audience)
+        if len(self._found) >= _AUDIENCES or self._receivers + size > _RECEIVERS:
             self._forget_all()
+        self._receivers += size
         audience.memos = []
         self._found[subject] = audience
         self._by_first.setdefault(subject.partition(b".")[0], set()).add(subject)
@@ -271,7 +307,10 @@ class Topics:
         first = pattern.partition(b".")[0]
         if not wild:
             if pattern in self._found:
-                self._by_first[first].discard(pattern)
+                same = self._by_first[first]
+                same.discard(pattern)
+                if not same:
+                    del self._by_first[first]
                 self._forget(pattern)
         elif first in (b"*", b">"):
             self._forget_all()
@@ -281,6 +320,7 @@ class Topics:
 
     def _forget(self, subject: bytes) -> None:
         audience = self._found.pop(subject)
+        self._receivers -= len(audience)
         for key in audience.memos or ():
             self.memo.pop(key, None)
         audience.memos = None
@@ -289,11 +329,12 @@ class Topics:
         for audience in self._found.values():
             audience.memos = None
         self._found.clear()
+        self._receivers = 0
         self._by_first.clear()
         self.memo.clear()
 
 
-def _merged(queues: list[Queue], subject: bool) -> Queue:
-    if len(queues) == 1 and subject:
-        return queues[0]
-    return Queue(each for queue in queues for each in queue.members if subject or not each.subjects_only)
+def _takers(queues: list[Queue]) -> list[Queue]:
+    """Those in the queues who take any topic, in a queue of their own; none where there are none."""
+    takers = [each for queue in queues for each in queue.members if not each.subjects_only]
+    return [Queue(takers)] if takers else []
