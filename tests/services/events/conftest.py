@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar
 
 import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
+from zope.interface import implementer
 
 from microd.kernel.errors import MicroError
 from microd.services.events.log.log import Log
@@ -99,3 +101,18 @@ def rest() -> LogsAtRest:
 def told() -> Told:
     """Who publishes."""
     return Told()
+
+
+@pytest.fixture
+def flush() -> Iterator[Callable[[], list[str]]]:
+    """What was logged as having gone wrong."""
+    heard: list[str] = []
+
+    @implementer(ILogObserver)
+    def hear(event: LogEvent) -> None:
+        if event.get("log_level") in (LogLevel.critical, LogLevel.error):
+            heard.append(str(event.get("log_format")))
+
+    globalLogPublisher.addObserver(hear)
+    yield lambda: heard
+    globalLogPublisher.removeObserver(hear)

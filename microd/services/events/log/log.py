@@ -515,9 +515,10 @@ class Log:
                     waiter.errback(_copy(error))
 
     async def _find_edges(self) -> None:
-        for earlier in self.space.leaving.get(self.topic, ()):
+        earlier = self.space.leaving.get(self.topic)
+        if earlier is not None:
             waiter: Deferred[None] = Deferred()
-            earlier.addBoth(_pass_on, waiter)
+            earlier.append(waiter)
             await waiter
         meta = self._meta
         if self._trouble is not None:
@@ -622,8 +623,3 @@ class Log:
 def _copy(error: MicroError) -> MicroError:
     """One for each who is told: who gets it writes his own name on it."""
     return type(error)(error.detail, code=error.code)
-
-
-def _pass_on(outcome: object, waiter: Deferred[None]) -> object:
-    waiter.callback(None)
-    return outcome
