@@ -18,7 +18,7 @@ def letter(number: int) -> pb.DeadLetter:
         id=f"letter-{number}",
         offset=number,
         payload=b'{"id": %d}' % number,
-        metadata={"shop": "a"},
+        metadata={"shop": "a", "Micro-Dead-Group": "billing"},
         timestamp_ms=1_700_000_000_000,
     )
     return pb.DeadLetter(
@@ -49,8 +49,8 @@ def test_list(user: User, daemon: Daemon) -> None:
     got = user.micro("events", "dlq", "list", "orders", "--group=billing")
     assert (got.code, got.err) == (0, "")
     head, first, _ = got.out.splitlines()
-    assert head.split() == ["ID", "OFFSET", "GROUP", "ATTEMPTS", "DIED", "ERROR", "PAYLOAD"]
-    assert first.split()[:5] == ["id-1", "10", "billing", "4", "2023-11-14T22:13:20.000Z"]
+    assert head.split() == ["ID", "GROUP", "OFFSET", "ATTEMPTS", "DIED", "ERROR", "PAYLOAD"]
+    assert first.split()[:5] == ["letter-1", "billing", "10", "4", "2023-11-14T22:13:20.000Z"]
     assert first.endswith('no\\nmon...   {"id": 1}')
     request = pb.DeadLettersRequest.FromString(daemon.asked(LIST)[0].body)
     assert (request.topic, request.group) == ("orders", "billing")
@@ -61,14 +61,14 @@ def test_list_json(user: User, daemon: Daemon) -> None:
     lists(daemon, 1)
     assert user.micro("events", "dlq", "list", "orders", "--output=json").json == [
         {
-            "id": "id-1",
+            "id": "letter-1",
+            "offset": 1,
             "topic": "orders",
-            "offset": 10,
+            "event": {"id": "id-1", "offset": 10},
             "group": "billing",
             "attempts": 4,
             "error": "no\nmoney " * 20,
             "died": "2023-11-14T22:13:20.000Z",
-            "letter": {"id": "letter-1", "offset": 1},
             "metadata": {"shop": "a"},
             "payload": {"id": 1},
         }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from microd.wire.events_pb2 import DeadLetter
 
 _PAGE = 250
+_ADDED = "Micro-Dead-"
 _GROUP = click.option("--group", "-g", default="", metavar="NAME", help="Only what this group gave up.")
 _ALL = click.option("--all", "all_", is_flag=True, help="All of them.")
 
@@ -58,7 +59,7 @@ def list_letters(session: Session, topic: str, group: str, after: int, limit: in
         session.choose(json=True)
     found = list(islice(_letters(session, topic, group, after), limit + 1))
     more, found = found[limit:], found[:limit]
-    head = ("ID", "OFFSET", "GROUP", "ATTEMPTS", "DIED", "ERROR", "PAYLOAD")
+    head = ("ID", "GROUP", "OFFSET", "ATTEMPTS", "DIED", "ERROR", "PAYLOAD")
     session.answer(
         [_plain(letter) for letter in found], lambda: spaced([head, *map(_row, found)]) if found else ""
     )
@@ -139,16 +140,19 @@ def _counted(count: int) -> str:
 
 
 def _plain(letter: DeadLetter) -> dict[str, Any]:
+    """For programs. Of the metadata, what the platform added is told by the other fields."""
     event = plain(letter.event)
+    said = event.pop("metadata")
     return {
-        "id": letter.id,
+        "id": event.pop("id"),
+        "offset": event.pop("offset"),
         "topic": event.pop("topic").removesuffix(".dlq"),
-        "offset": letter.offset,
+        "event": {"id": letter.id, "offset": letter.offset},
         "group": letter.group,
         "attempts": letter.attempts,
         "error": letter.error,
         "died": event.pop("timestamp"),
-        "letter": {"id": event.pop("id"), "offset": event.pop("offset")},
+        "metadata": {key: value for key, value in said.items() if not key.startswith(_ADDED)},
         **event,
     }
 
@@ -156,9 +160,9 @@ def _plain(letter: DeadLetter) -> dict[str, Any]:
 def _row(letter: DeadLetter) -> tuple[str, ...]:
     event = letter.event
     return (
-        letter.id,
-        str(letter.offset),
+        event.id,
         letter.group,
+        str(letter.offset),
         str(letter.attempts),
         time_of(event.timestamp_ms or event.timestamp * 1000),
         _cut(one_line(letter.error.strip())),
