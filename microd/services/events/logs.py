@@ -35,29 +35,26 @@ class Logs:
     """Keeps the logs of all topics in a store: a namespace is a database.
 
     Topics whose deletion was under way when the daemon ended have no record, but tables: those are cleared away after the start.
+
+    @ivar store: where they are kept.
     """
 
     log = Logger()
 
     def __init__(self, store: IStore, clock: IReactorTime, limits: Limits) -> None:
         self.limits = limits
-        self._store = store
+        self.store = store
         self._clock = clock
         self._shared = Shared(store, clock, limits, self._lost)
         self._logs: dict[tuple[str, str], Log] = {}
         self._spaces: dict[str, Space] = {}
         self._is_running = False
 
-    @property
-    def store(self) -> IStore:
-        """Where all is kept."""
-        return self._store
-
     # -- start and stop
 
     async def start(self) -> None:
         """Learn which topics there are."""
-        for namespace in await self._store.databases():
+        for namespace in await self.store.databases():
             await self._learn(self._space(namespace))
         self._is_running = True
         self._shared.own(self._look_after())
@@ -72,7 +69,7 @@ class Logs:
     async def _learn(self, space: Space) -> None:
         after = ""
         while True:
-            page = await self._store.page(space.name, TOPICS, Query(after=after))
+            page = await self.store.page(space.name, TOPICS, Query(after=after))
             for record in page.records:
                 try:
                     log = Log(self._shared, space, record.key, meta_from(record.value))
@@ -82,7 +79,7 @@ class Logs:
             after = page.next
             if not after:
                 break
-        for table in await self._store.tables(space.name):
+        for table in await self.store.tables(space.name):
             kind, colon, topic = table.partition(":")
             if kind + colon in (LOG, GROUPS) and topic not in space.logs:
                 space.leaving.setdefault(topic, [])
@@ -186,7 +183,7 @@ class Logs:
         if not log.is_created:
             await log.ready()
         # That works on a full disk, too.
-        await self._store.delete(namespace, TOPICS, topic)
+        await self.store.delete(namespace, TOPICS, topic)
         log.vanish()
         self._take(log)
         log.space.leaving.setdefault(topic, [])
@@ -204,8 +201,8 @@ class Logs:
         while True:
             try:
                 for table in (LOG + topic, GROUPS + topic):
-                    while keys := await self._store.list(space.name, table, Query(limit=_DROPS)):
-                        await self._store.apply([Drop(space.name, table, key) for key in keys])
+                    while keys := await self.store.list(space.name, table, Query(limit=_DROPS)):
+                        await self.store.apply([Drop(space.name, table, key) for key in keys])
                 break
             except StoreFailed:
                 return
