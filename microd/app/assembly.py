@@ -261,6 +261,7 @@ class _Assembly:
             self._router,
             self._dialer,
             self._blocklist,
+            self._broker,
             self._endpoints,
             self._unlisted,
             self._reasons,

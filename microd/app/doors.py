@@ -10,7 +10,8 @@ from typing import Any
 from twisted.internet.endpoints import serverFromString
 
 from microd import __version__
-from microd.app.settings import TABLE, Settings
+from microd.app.limits import nats_limits
+from microd.app.settings import TABLE, Nats, Settings
 from microd.app.sources import BadSettings
 from microd.app.values import endpoint_string, is_local
 from microd.gateways.api import limits as api_limits
@@ -21,11 +22,14 @@ from microd.gateways.door import Door
 from microd.gateways.endings import Endings
 from microd.gateways.gate import Gate
 from microd.gateways.listen import CannotListen, Listener
+from microd.gateways.nats.door import NatsDoor, Room, Tls
+from microd.gateways.nats.tls import server_options
 from microd.gateways.ops.pages import OpsSite
 from microd.gateways.tally import Tally
 from microd.kernel.endpoint import Endpoint
 from microd.kernel.health import Figures, Reason
 from microd.services.auth.service import Auth
+from microd.services.broker.service import Broker
 from microd.services.network.dialer import Dialer
 from microd.services.network.router import Router
 from microd.services.registry.service import Registry
@@ -35,6 +39,9 @@ from microd.txgrpc.health import SERVICE as HEALTH
 from microd.txgrpc.health import SERVING, Health
 from microd.txgrpc.reflection import Reflection, service_names
 from microd.wire._pool import POOL
+
+#: How the addresses begin whose listeners do TLS by themselves.
+_TLS = ("tls:", "ssl:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,7 @@ class Doors:
     router: Router
     dialer: Dialer
     blocklist: Blocklist
+    broker: Broker
     endpoints: Sequence[Endpoint]
     unlisted: Sequence[Endpoint]
     reasons: Mapping[str, Reason]
@@ -65,8 +73,11 @@ class Doors:
         @raise BadSettings: a door may not be as the settings have it.
         @raise CannotListen: an address is none.
         """
-        ops = {"ops": self._ops} if self.settings.ops.address else {}
-        builders = {"network": self._network, "proxy": self._proxy, "api": self._api, **ops}
+        builders = {"network": self._network, "proxy": self._proxy, "api": self._api}
+        if self.settings.nats.address:
+            builders["nats"] = self._nats
+        if self.settings.ops.address:
+            builders["ops"] = self._ops
         return {name: build() for name, build in builders.items() if name in chosen}
 
     def _network(self) -> Listener:
@@ -121,6 +132,25 @@ class Doors:
         self.blocklist.on_listed(gateway.endings.changed)
         return self._listener("api", serverFromString, gateway.server, wanted.address, gateway.drain)
 
+    def _nats(self) -> Listener:
+        wanted = self.settings.nats
+        secure = wanted.address.startswith(_TLS)
+        door = NatsDoor(
+            self.auth,
+            self.broker,
+            self.reactor,
+            limits=nats_limits(wanted, self.settings.broker),
+            room=Room(wanted.max_connections, wanted.max_namespace_connections),
+            tls=_nats_tls(wanted),
+            secure=secure,
+            stay=wanted.lame_duck,
+            every=self.settings.daemon.access_log,
+        )
+        self.figures.append(door.figures)
+        self.auth.on_revoked(door.revoked)
+        self.auth.on_ruled(door.ruled)
+        return self._listener("nats", serverFromString, door, wanted.address, door.drain)
+
     def _end_with_rights(self, endings: Endings) -> None:
         """Have a door's streams end once whoever made them may make them no more."""
         self.auth.on_revoked(endings.revoked)
@@ -158,6 +188,27 @@ class Doors:
             remedy=remedy,
             drain=partial(drain, self.settings.daemon.drain),
         )
+
+
+def _nats_tls(wanted: Nats) -> Tls | None:
+    """How the door for NATS turns to TLS; None where it does not.
+
+    @raise BadSettings: it cannot.
+    """
+    if not wanted.tls_cert:
+        for name in ("tls_key", "tls_ca"):
+            if getattr(wanted, name):
+                raise BadSettings(
+                    f"nats.{name}: it is for the certificate in nats.tls_cert, which is not set"
+                )
+        return None
+    if wanted.address.startswith(_TLS):
+        raise BadSettings(f"nats.tls_cert: the address {wanted.address} has a certificate of its own")
+    try:
+        options = server_options(wanted.tls_cert, wanted.tls_key or wanted.tls_cert, wanted.tls_ca)
+    except ValueError as problem:
+        raise BadSettings(f"nats.tls_cert, nats.tls_key, nats.tls_ca: {problem}") from problem
+    return Tls(options, required=wanted.tls_required, verify=bool(wanted.tls_ca))
 
 
 async def _at_once(_: float) -> None:

@@ -14,7 +14,7 @@ from microd.app.values import Reader
 
 #: What can run: core services and doors.
 CORE_SERVICES = ("registry", "store", "config", "auth", "runtime", "broker", "network", "router", "api")
-DOORS = ("network", "proxy", "api", "ops")
+DOORS = ("network", "proxy", "api", "nats", "ops")
 
 
 def _setting(read: Reader, default: Any, help: str, env: str = "") -> Any:
@@ -115,7 +115,7 @@ class Broker:
     """Messages between services."""
 
     max_message: int = _setting(values.size, 4 << 20, "largest message, headers and body")
-    max_subscriptions: int = _setting(values.count, 4096, "how many subscriptions a namespace may have")
+    max_subscriptions: int = _setting(values.count, 100_000, "how many subscriptions a namespace may have")
     backlog: int = _setting(values.count, 8192, "how many messages may wait for one subscriber")
     backlog_size: int = _setting(values.size, 16 << 20, "how much memory they may take")
     memory: int = _setting(
@@ -125,6 +125,41 @@ class Broker:
         values.choice("drop-oldest", "drop-new", "disconnect"),
         "drop-oldest",
         "what becomes of messages that nobody reads in time: drop-oldest, drop-new, disconnect",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Nats:
+    """The door for clients of NATS, to the broker and to events. Defaults are those of nats-server."""
+
+    address: str = _setting(
+        values.optional_address, "127.0.0.1:4222", "where clients of NATS reach the broker; off: nowhere"
+    )
+    tls_cert: str = _setting(
+        values.text, "", "a PEM file: the certificate that is shown when a client turns to TLS behind INFO"
+    )
+    tls_key: str = _setting(values.text, "", "a PEM file: its key")
+    tls_ca: str = _setting(
+        values.text, "", "a PEM file: who must have signed the certificate that each client shows"
+    )
+    tls_required: bool = _setting(values.switch, True, "with a certificate: nobody comes in without TLS")
+    max_payload: int = _setting(values.size, 1 << 20, "largest message")
+    max_pending: int = _setting(values.size, 64 << 20, "how much may wait for one connection")
+    max_connections: int = _setting(values.count, 65_536, "how many connections there may be")
+    max_namespace_connections: int = _setting(
+        values.count, 16_384, "how many of them one namespace's accounts may have"
+    )
+    max_subscriptions: int = _setting(values.count, 10_000, "how many subscriptions one connection may have")
+    auth_timeout: float = _setting(
+        values.duration, 2.0, "how long a client may take to say who it is, TLS included"
+    )
+    ping_interval: float = _setting(values.duration, 120.0, "how often a silent client is asked to answer")
+    max_pings: int = _setting(values.count, 2, "how many of these it may leave unanswered")
+    write_deadline: float = _setting(
+        values.duration, 10.0, "how long a connection that is being closed may take to read the rest"
+    )
+    lame_duck: float = _setting(
+        values.duration, 20.0, "how long clients may take to leave on shutdown, within daemon.drain"
     )
 
 
@@ -172,6 +207,7 @@ class Settings:
     proxy: Proxy = field(default_factory=Proxy)
     network: Network = field(default_factory=Network)
     broker: Broker = field(default_factory=Broker)
+    nats: Nats = field(default_factory=Nats)
     store: Store = field(default_factory=Store)
     ops: Ops = field(default_factory=Ops)
     config: Config = field(default_factory=Config)

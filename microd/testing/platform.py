@@ -113,6 +113,7 @@ class Platform:
             "MICRO_API_ADDRESS": "127.0.0.1:0",
             "MICRO_PROXY_ADDRESS": "127.0.0.1:0",
             "MICRO_NETWORK_ADDRESS": "127.0.0.1:0",
+            "MICRO_NATS_ADDRESS": "127.0.0.1:0",
             "MICRO_OPS_ADDRESS": "127.0.0.1:0",
             "PYTHONUNBUFFERED": "1",
         }

@@ -25,7 +25,7 @@ def test_defaults() -> None:
     """With nothing said, every setting has its default, and all doors are on loopback."""
     settings = load(None, {}, {})
     assert settings == Settings()
-    for door in (settings.api, settings.proxy, settings.network, settings.ops):
+    for door in (settings.api, settings.proxy, settings.network, settings.nats, settings.ops):
         assert door.address.startswith("127.0.0.1:")
 
 
