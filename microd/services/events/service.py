@@ -35,9 +35,6 @@ from microd.services.store.model import Query
 class IConsumption(Protocol):
     """The groups of all topics; the methods are those of L{IEvents}, but for the last ones."""
 
-    def start(self) -> None:
-        """Begin to look after them."""
-
     async def consume(
         self, namespace: str, topic: str, terms: Terms, *, reader: Account | None, connection: Hashable
     ) -> IConsumer:

@@ -39,22 +39,33 @@ class Burial:
 
     log = Logger()
 
-    __slots__ = ("_again", "_open", "_task", "_told")
+    __slots__ = ("_again", "_is_last", "_open", "_task", "_told")
 
     def __init__(self, open: Callable[[], Awaitable[Log]]) -> None:
         self._open = open
         self._task: Deferred[None] | None = None
         self._again: IDelayedCall | None = None
-        self._told = False
+        self._told = self._is_last = False
 
     @property
     def is_busy(self) -> bool:
         """Whether something is on its way."""
         return self._task is not None or self._again is not None
 
+    async def finish(self) -> None:
+        """Begin nothing more, and wait for what is on its way."""
+        self._is_last = True
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        if self._task is not None:
+            over: Deferred[None] = Deferred()
+            self._task.addBoth(lambda _: over.callback(None))
+            await over
+
     def begin(self, running: Running) -> None:
         """Bury what is doomed, if that is not going on already."""
-        if self._task is None and self._again is None:
+        if self._task is None and self._again is None and not self._is_last:
             task = Deferred.fromCoroutine(self._bury(running))
             if not task.called:
                 self._task = task
@@ -70,7 +81,7 @@ class Burial:
 
     async def _bury(self, running: Running) -> None:
         try:
-            while running.group.doomed and not running.is_over:
+            while running.group.doomed and not running.is_over and not self._is_last:
                 await self._some(running)
             self._told = False
         except CancelledError:
@@ -97,7 +108,8 @@ class Burial:
             self._again = None
             running.look_after()
 
-        self._again = running.world.clock.callLater(_RETRY, again)
+        if not self._is_last:
+            self._again = running.world.clock.callLater(_RETRY, again)
 
     async def _some(self, running: Running) -> None:
         group = running.group

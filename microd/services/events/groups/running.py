@@ -19,7 +19,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from microd.kernel.errors import Internal, MicroError, NotFound, Unavailable
+from microd.kernel.errors import Internal, MicroError, Unavailable
 from microd.services.events.groups.budget import Budget
 from microd.services.events.groups.burial import ONLY_GROUP, Burial
 from microd.services.events.groups.consumer import Consumer
@@ -94,7 +94,7 @@ class Running(Keepable):
         log: Log,
         budget: Budget,
         world: World,
-        graveyard: Callable[[], Burial | None],
+        burial: Burial | None,
     ) -> None:
         self.name = name
         self.group = group
@@ -111,7 +111,7 @@ class Running(Keepable):
         self._armed = NEVER
         self._is_pumping = False
         self._leave: Callable[[], None] | None = None
-        self._burial = graveyard()
+        self._burial = burial
 
     # -- coming and going
 
@@ -119,6 +119,12 @@ class Running(Keepable):
     def consumers(self) -> int:
         """How many there are."""
         return len(self._consumers)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is lost if it is read from disk again when somebody asks for it."""
+        is_busy = self._burial is not None and self._burial.is_busy
+        return not self._consumers and not is_busy and not self.world.keeper.is_dirty(self)
 
     def join(self, terms: Terms, left: Callable[[], None]) -> Consumer:
         """Somebody consumes.
@@ -161,6 +167,11 @@ class Running(Keepable):
             self._timer = None
         if self._burial is not None:
             self._burial.stop()
+
+    async def finish(self) -> None:
+        """Wait for what is on its way to the dead letters; begin nothing more."""
+        if self._burial is not None:
+            await self._burial.finish()
 
     def _rest(self) -> None:
         """Nobody consumes: keep nothing in memory."""
@@ -463,10 +474,6 @@ class Running(Keepable):
             return self._page[place].timestamp
         found = self.log.recent(offset, 1)
         return found[0].timestamp if found else 0
-
-    def missing(self) -> NotFound:
-        """The error of who asks for a topic that was deleted."""
-        return NotFound(f"the topic {self.log.topic} was deleted")
 
 
 def _burden(consumer: Consumer) -> int:

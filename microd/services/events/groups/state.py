@@ -41,12 +41,12 @@ class State:
     missed: int = 0
     pending: tuple[tuple[Pending, float], ...] = ()
 
-    def restored(self, now: float, window: int, first: int, last: int) -> Group:
+    def restored(self, now: float, window: int, first: int, last: int, before: int) -> Group:
         """The group, of a topic which keeps the events from C{first} to C{last}.
 
-        What was not yet published when it was kept can have been given to nobody.
+        @param before: the last event that can have been given to somebody by who kept the state.
         """
-        group = Group(self.cursor, window, durable=self.mark, suspect=min(self.mark, last))
+        group = Group(self.cursor, window, durable=self.mark, suspect=min(self.mark, before))
         group.missed = self.missed
         for pending, wait in self.pending:
             group.restore(pending, now, wait)

@@ -42,6 +42,7 @@ class Log:
 
     @ivar first: the offset of the first event which is kept; C{next} where there is none.
     @ivar next: the offset which the next event gets; all before it can be read.
+    @ivar began: what C{next} was when the daemon began to use the log; 0: it has not yet.
     @ivar gone: the topic was deleted. A new one of its name is another log.
     @ivar space: the namespace it belongs to.
     @ivar oldest: when the first block which is kept was stored, in Unix milliseconds.
@@ -68,6 +69,7 @@ class Log:
         "_trouble",
         "_uid",
         "_waiters",
+        "began",
         "first",
         "gone",
         "next",
@@ -90,6 +92,7 @@ class Log:
         self._edge = Edge()
         self._before = 0
         self.first = self.next = 1
+        self.began = 0
         self.oldest = 0
         self.gone = False
         self._is_loaded = self._is_loading = False
@@ -534,6 +537,7 @@ class Log:
             edge = Edge(last.end, last.before + last.size, last.stored, last.newest)
         self._edge = edge
         self.next = edge.next
+        self.began = self.began or edge.next
         self.first = first.first if first else edge.next
         self.oldest = first.stored if first else 0
         self._before = first.before if first else edge.total
