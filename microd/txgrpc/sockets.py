@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import ssl
 
 _CHUNK = 1 << 16
+#: TCP options for connections on which nothing may come for long: a peer which vanished is missed within two minutes.
+_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 
 
 class Target:
@@ -108,6 +110,14 @@ def secured(plain: socket.socket, target: Target, trust: Any) -> ssl.SSLSocket:
         raise unreachable(f"{target.text} does not speak TLS as it should: {why}") from error
 
 
+def _prepare(made: socket.socket) -> None:
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _ALIVE.items():
+        if hasattr(socket, name):
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
 class Wire:
     """One connection to a server.
 
@@ -128,7 +138,7 @@ class Wire:
             self._blocked += (ssl.SSLWantReadError, ssl.SSLWantWriteError)
         made.setblocking(False)
         if not target.path:
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _prepare(made)
         self._socket = made
         self._target = target
         self._poll = select.poll()

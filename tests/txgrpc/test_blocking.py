@@ -225,6 +225,43 @@ async def test_two_calls_at_once(using: With[list[bytes]]) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_ready(using: With[list[int]]) -> None:
+    """A call tells how many replies can be had without waiting."""
+
+    def counted(channel: BlockingChannel) -> list[int]:
+        call = channel.unary_stream("/t.T/Count")(b"3")
+        call.finish()
+        before = call.ready
+        next(call)
+        return [before, call.ready]
+
+    assert await using(counted) == [3, 2]
+
+
+@pytest_twisted.ensureDeferred
+async def test_keepalive(using: With[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that vanished without a word is missed, however long nothing comes: the kernel asks for it."""
+    made: list[socket.socket] = []
+    connect = socket.create_connection
+
+    def noted(*args: Any) -> socket.socket:
+        made.append(connect(*args))
+        return made[-1]
+
+    monkeypatch.setattr(socket, "create_connection", noted)
+
+    def asked(channel: BlockingChannel) -> tuple[int, int]:
+        channel.unary_unary("/t.T/Echo")(b"")
+        (only,) = made
+        return (
+            only.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+            only.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+        )
+
+    assert await using(asked) == (1, 60)
+
+
+@pytest_twisted.ensureDeferred
 async def test_error(using: With[None]) -> None:
     """A status arrives with code, message, details and trailing metadata, and is the server's own answer."""
 
