@@ -239,7 +239,7 @@ async def test_ready(using: With[list[int]]) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_keepalive(using: With[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_keepalive(using: With[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that vanished without a word is missed, however long nothing comes: the kernel asks for it."""
     made: list[socket.socket] = []
     connect = socket.create_connection

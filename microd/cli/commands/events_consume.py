@@ -40,7 +40,7 @@ _MEANWHILE = "Events are kept; trying again."
 @click.option(
     "--ack",
     type=click.Choice(["manual", "auto"]),
-    help="When an event is done with: manual, once it was printed; auto, once it was sent.  [default: manual]",
+    help="When an event is done with: manual, once it was printed; auto, once it was sent.  [default: manual with --group]",
 )
 @click.option(
     "--ack-wait",
