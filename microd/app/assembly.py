@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from random import random
 from typing import Any
 
 from twisted.application.service import IService
@@ -14,7 +15,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 
 from microd.app.announce import Announcement, notify_systemd, sentence
 from microd.app.doors import Doors
-from microd.app.limits import broker_limits
+from microd.app.limits import broker_limits, events_limits
 from microd.app.listing import CoreListing
 from microd.app.lock import FolderLock
 from microd.app.logging import current_trace
@@ -44,6 +45,10 @@ from microd.services.config.model import Limits as ConfigLimits
 from microd.services.config.service import Config
 from microd.services.debug import rpc as debug_rpc
 from microd.services.debug.service import Debug
+from microd.services.events import rpc as events_rpc
+from microd.services.events.groups.consumption import Consumption
+from microd.services.events.logs import Logs
+from microd.services.events.service import Events
 from microd.services.network import rpc as network_rpc
 from microd.services.network.dialer import Dialer, tcp_endpoint
 from microd.services.network.router import Router
@@ -99,14 +104,16 @@ class _Assembly:
         self._system = SqliteStore(data / "system.db", reactor)
         self._store = SqliteStore(data / "store.db", reactor)
         self._blob_index = SqliteStore(data / "blobs" / "index.db", reactor)
+        self._events_store = SqliteStore(data / "events.db", reactor)
         self._blobs = self._build_blobs()
         self._broker = Broker(broker_limits(settings.broker))
+        self._events = self._build_events()
         self._registry = Registry(reactor, announce=Announcer(self._broker), doors=self._door_addresses)
         self._auth = self._build_auth()
         self._config = self._build_config()
         # A deleted account's endless calls end with it.
-        for revoked in (self._broker.revoked, self._registry.revoked, self._config.revoked):
-            self._auth.on_revoked(revoked)
+        for part in (self._broker, self._events, self._registry, self._config):
+            self._auth.on_revoked(part.revoked)
         self._dialer = Dialer(
             reactor, tcp_endpoint(reactor), limits=Limits(max_message=settings.network.max_message)
         )
@@ -148,6 +155,7 @@ class _Assembly:
             self._auth,
             self._config if "config" in self._services else None,
             self._broker,
+            *((self._events_store, self._events) if "events" in self._services else ()),
             self._registry,
             self._dialer,
             self._net,
@@ -199,6 +207,12 @@ class _Assembly:
         limits = ConfigLimits(history=wanted.history)
         return Config(self._reactor, StoredDocuments(self._system), keys, limits)
 
+    def _build_events(self) -> Events:
+        limits = events_limits(self._settings.events)
+        logs = Logs(self._events_store, self._reactor, limits)
+        consumption = Consumption(logs, self._reactor, limits, random)
+        return Events(self._events_store, logs, consumption)
+
     def _build_runtime(self) -> Runtime:
         wanted = self._settings.runtime
         return Runtime(
@@ -234,6 +248,7 @@ class _Assembly:
             "auth": lambda: auth_rpc.endpoints(self._auth),
             "runtime": lambda: runtime_rpc.endpoints(self._runtime, reserved=CORE_SERVICES),
             "broker": lambda: broker_rpc.endpoints(self._broker),
+            "events": lambda: events_rpc.endpoints(self._events),
             "network": lambda: network_rpc.endpoints(self._net),
             "router": lambda: network_rpc.router_endpoints(self._net),
             "api": lambda: blocklist_rpc.endpoints(self._blocklist),
@@ -288,6 +303,9 @@ class _Assembly:
         if "store" in self._services:
             self._reasons |= {"store": self._store.ill, "blobs": self._blobs.ill}
             self._figures += [self._store.figures, self._blobs.figures]
+        if "events" in self._services:
+            self._reasons["events"] = self._events_store.ill
+            self._figures += [self._events_store.figures, self._events.figures]
 
     def _platform_address(self) -> str:
         """Where services on this host reach the platform."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import cast
 
-from microd.app.settings import Broker, Nats
+from microd.app.settings import Broker, Events, Nats
 from microd.app.sources import BadSettings
 from microd.gateways.nats import model as nats_model
 from microd.services.broker.model import Limits, Slow
+from microd.services.events import model as events_model
 
 #: As in nats-server.
 MOST_PAYLOAD = 64 << 20
+#: Half of what a record of the store may have.
+MOST_EVENT = 8 << 20
 
 
 def broker_limits(wanted: Broker) -> Limits:
@@ -35,6 +38,27 @@ def broker_limits(wanted: Broker) -> Limits:
         memory=wanted.memory,
         subscriptions=wanted.max_subscriptions,
         slow=cast(Slow, wanted.slow),
+    )
+
+
+def events_limits(wanted: Events) -> events_model.Limits:
+    """Those of events.
+
+    @raise BadSettings: an event as large as is allowed could not be kept.
+    """
+    if not 0 < wanted.max_event <= MOST_EVENT:
+        raise BadSettings(f"events.max_event: it may be 1 byte to {MOST_EVENT >> 20} MiB")
+    if wanted.namespace_size < 2 * wanted.max_event:
+        raise BadSettings(
+            f"events.namespace_size: {wanted.namespace_size} bytes are too few for events of up to {wanted.max_event} "
+            "(events.max_event); it takes twice as much at least"
+        )
+    return events_model.Limits(
+        event=wanted.max_event,
+        age=int(wanted.max_age) or -1,
+        size=wanted.max_size or -1,
+        namespace=wanted.namespace_size,
+        group_ttl=int(wanted.group_ttl),
     )
 
 

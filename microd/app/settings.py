@@ -13,7 +13,10 @@ from microd.app import values
 from microd.app.values import Reader
 
 #: What can run: core services and doors.
-CORE_SERVICES = ("registry", "store", "config", "auth", "runtime", "broker", "network", "router", "api")
+CORE_SERVICES = (
+    *("registry", "store", "config", "auth", "runtime"),
+    *("broker", "events", "network", "router", "api"),
+)
 DOORS = ("network", "proxy", "api", "nats", "ops")
 
 
@@ -164,6 +167,31 @@ class Nats:
 
 
 @dataclass(frozen=True, slots=True)
+class Events:
+    """Streams of events, which are kept."""
+
+    max_event: int = _setting(values.size, 1 << 20, "largest event, payload and metadata")
+    max_age: float = _setting(
+        values.duration,
+        7 * 86400.0,
+        "how long events are kept unless their topic says otherwise; 0: no limit",
+    )
+    max_size: int = _setting(
+        values.size, 1 << 30, "how much is kept of a topic unless it says otherwise; 0: no limit"
+    )
+    namespace_size: int = _setting(
+        values.size,
+        10 << 30,
+        "how much is kept of all topics of a namespace; beyond it, publishers are refused",
+    )
+    group_ttl: float = _setting(
+        values.duration,
+        30 * 86400.0,
+        "how long a group is remembered that nobody consumes for; 0: for ever",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Auth:
     """Accounts and tokens."""
 
@@ -208,6 +236,7 @@ class Settings:
     network: Network = field(default_factory=Network)
     broker: Broker = field(default_factory=Broker)
     nats: Nats = field(default_factory=Nats)
+    events: Events = field(default_factory=Events)
     store: Store = field(default_factory=Store)
     ops: Ops = field(default_factory=Ops)
     config: Config = field(default_factory=Config)
