@@ -19,8 +19,10 @@ class MemoryDoor:
     @ivar sessions: the connections which it has.
     """
 
-    def __init__(self, limits: Limits | None = None, broker: BrokerLimits | None = None) -> None:
-        self.clock = Clock()
+    def __init__(
+        self, limits: Limits | None = None, broker: BrokerLimits | None = None, clock: Clock | None = None
+    ) -> None:
+        self.clock = clock or Clock()
         self.limits = limits or Limits()
         self.broker = Broker(broker)
         self.exchange = Exchange(self.broker)

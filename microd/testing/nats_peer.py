@@ -101,10 +101,12 @@ class NatsPeer:
         """Deliver the chunks one after another; what was said to them."""
         before = len(self.heard)
         for chunk in chunks:
+            while self.transport.producerState != "producing" and not self.closed:
+                # It listens to others first.
+                self.settle()
             if self.closed:
                 break
-            if self.transport.producerState == "producing":
-                self.protocol.dataReceived(chunk)
+            self.protocol.dataReceived(chunk)
             self.settle()
         return self.heard[before:]
 
@@ -112,10 +114,14 @@ class NatsPeer:
         """Let everything happen that is due now, and read what came back."""
         for _ in range(4):
             self.clock.advance(0)
-        while written := self.transport.take():
-            self.heard += self._ear.feed(written)
+        self.hear()
         if self.transport.disconnecting and not self.closed:
             self.hang_up()
+
+    def hear(self) -> None:
+        """Read what came back, and let nothing else happen."""
+        while written := self.transport.take():
+            self.heard += self._ear.feed(written)
 
     def hang_up(self) -> None:
         """The connection is gone."""
