@@ -200,6 +200,8 @@ class Logs:
         wait = 1.0
         while True:
             try:
+                # Writes take effect in the order in which they were asked for: after this nothing more comes.
+                await self.store.delete(space.name, TOPICS, topic)
                 for table in (LOG + topic, GROUPS + topic):
                     while keys := await self.store.list(space.name, table, Query(limit=_DROPS)):
                         await self.store.apply([Drop(space.name, table, key) for key in keys])

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Coroutine, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from twisted.application.service import Service as TwistedService
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from microd.kernel.caller import Account
 from microd.kernel.errors import BadRequest, NotFound
-from microd.kernel.health import Figure, Reason
+from microd.kernel.health import Figure
 from microd.services.events import rules
 from microd.services.events.interface import IConsumer, IEvents, Receipt
 from microd.services.events.log.log import Log
@@ -30,6 +31,9 @@ from microd.services.events.model import (
 )
 from microd.services.store.interface import IStore
 from microd.services.store.model import Query
+
+
+T = TypeVar("T")
 
 
 class IConsumption(Protocol):
@@ -80,22 +84,13 @@ class IConsumption(Protocol):
 
 
 class Events(TwistedService, IEvents):
-    """Keeps events in a store, and hands them out.
+    """Keeps events in a store, and hands them out."""
 
-    @param ill: why the store takes no writes.
-    """
-
-    def __init__(
-        self,
-        store: IStore,
-        logs: Logs,
-        consumption: IConsumption,
-        ill: Reason = lambda: None,
-    ) -> None:
+    def __init__(self, store: IStore, logs: Logs, consumption: IConsumption) -> None:
         self._store = store
         self._logs = logs
         self._consumption = consumption
-        self.ill = ill
+        self._deeds: set[Deferred[Any]] = set()
 
     def startService(self) -> Deferred[None]:
         """Learn which topics there are."""
@@ -112,8 +107,25 @@ class Events(TwistedService, IEvents):
         self._consumption.start()
 
     async def _stop(self) -> None:
+        for deed in list(self._deeds):
+            await _told(deed)
         await self._consumption.stop()
         await self._logs.stop()
+
+    async def _wholly(self, work: Coroutine[Deferred[Any], Any, T]) -> T:
+        """Do something to its end, also where who asked for it goes away meanwhile: half of it on disk would be none of it in memory."""
+        deed: Deferred[T] = Deferred.fromCoroutine(work)
+        self._deeds.add(deed)
+
+        def over(outcome: T | Failure) -> T | Failure:
+            self._deeds.discard(deed)
+            return outcome
+
+        deed.addBoth(over)
+        waiter: Deferred[T] = Deferred()
+        # One who went away has fired it before, which is once no error.
+        deed.addCallbacks(waiter.callback, waiter.errback)
+        return await waiter
 
     @property
     def limits(self) -> Limits:
@@ -205,11 +217,17 @@ class Events(TwistedService, IEvents):
 
     async def configure(self, namespace: str, topic: str, retention: Retention) -> TopicFacts:
         rules.check_retention(retention)
+        return await self._wholly(self._configure(namespace, topic, retention))
+
+    async def _configure(self, namespace: str, topic: str, retention: Retention) -> TopicFacts:
         log = await self._logs.open(namespace, topic, create=False)
         await log.configure(retention)
         return await self._facts(log)
 
     async def delete_topic(self, namespace: str, topic: str) -> None:
+        await self._wholly(self._delete_topic(namespace, topic))
+
+    async def _delete_topic(self, namespace: str, topic: str) -> None:
         log = await self._logs.delete(namespace, topic)
         await self._consumption.forget(namespace, topic)
         await log.settled()
@@ -235,10 +253,10 @@ class Events(TwistedService, IEvents):
         return await self._consumption.lag(namespace, topic)
 
     async def seek(self, namespace: str, topic: str, group: str, position: Position) -> GroupFacts:
-        return await self._consumption.seek(namespace, topic, group, position)
+        return await self._wholly(self._consumption.seek(namespace, topic, group, position))
 
     async def delete_group(self, namespace: str, topic: str, group: str) -> None:
-        await self._consumption.delete_group(namespace, topic, group)
+        await self._wholly(self._consumption.delete_group(namespace, topic, group))
 
     async def dead_letters(
         self, namespace: str, topic: str, *, group: str = "", after: int = 0, limit: int = 250
@@ -246,11 +264,23 @@ class Events(TwistedService, IEvents):
         return await self._consumption.dead_letters(namespace, topic, group=group, after=after, limit=limit)
 
     async def retry(self, namespace: str, topic: str, *, group: str = "", ids: Sequence[str] = ()) -> int:
-        return await self._consumption.retry(namespace, topic, group=group, ids=ids)
+        return await self._wholly(self._consumption.retry(namespace, topic, group=group, ids=ids))
 
     async def drop(self, namespace: str, topic: str, *, group: str = "", ids: Sequence[str] = ()) -> int:
-        return await self._consumption.drop(namespace, topic, group=group, ids=ids)
+        return await self._wholly(self._consumption.drop(namespace, topic, group=group, ids=ids))
 
     def revoked(self, namespace: str, id: str) -> None:
         """End the consumers of an account, whose tokens are void."""
         self._consumption.revoked(namespace, id)
+
+
+async def _told(deed: Deferred[Any]) -> None:
+    """Wait until something is over, however it ends."""
+    over: Deferred[None] = Deferred()
+
+    def tell(outcome: object) -> object:
+        over.callback(None)
+        return outcome
+
+    deed.addBoth(tell)
+    await over

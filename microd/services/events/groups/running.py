@@ -419,7 +419,7 @@ class Running(Keepable):
 
     def state(self, *, is_last: bool = False, without: Sequence[int] = ()) -> tuple[Act, int, int] | None:
         """As L{Keepable.state}; C{without} count as done with."""
-        if self.is_over and not is_last:
+        if self.log.gone or (self.is_over and not is_last):
             return None
         group = self.group
         mark = group.exact_mark if is_last else None
