@@ -32,7 +32,6 @@ from microd.services.events.model import (
 from microd.services.store.interface import IStore
 from microd.services.store.model import Query
 
-
 T = TypeVar("T")
 
 
