@@ -277,6 +277,7 @@ class _Assembly:
             self._dialer,
             self._blocklist,
             self._broker,
+            self._events if "events" in self._services else None,
             self._endpoints,
             self._unlisted,
             self._reasons,

@@ -30,6 +30,7 @@ from microd.kernel.endpoint import Endpoint
 from microd.kernel.health import Figures, Reason
 from microd.services.auth.service import Auth
 from microd.services.broker.service import Broker
+from microd.services.events.interface import IEvents
 from microd.services.network.dialer import Dialer
 from microd.services.network.router import Router
 from microd.services.registry.service import Registry
@@ -62,6 +63,7 @@ class Doors:
     dialer: Dialer
     blocklist: Blocklist
     broker: Broker
+    events: IEvents | None
     endpoints: Sequence[Endpoint]
     unlisted: Sequence[Endpoint]
     reasons: Mapping[str, Reason]
@@ -142,6 +144,7 @@ class Doors:
             limits=nats_limits(wanted, self.settings.broker),
             room=Room(wanted.max_connections, wanted.max_namespace_connections),
             tls=_nats_tls(wanted),
+            events=self.events,
             secure=secure,
             stay=wanted.lame_duck,
             every=self.settings.daemon.access_log,
