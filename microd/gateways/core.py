@@ -69,7 +69,7 @@ class _Core:
                 return Method("unary_stream", self._unary_stream, endless=self._endpoint.endless, ended=ended)
             case True, False:
                 return Method("stream_unary", self._stream_unary, None, None, ended=ended)
-        return Method("stream_stream", self._stream_stream, None, None, ended=ended)
+        return Method("stream_stream", self._stream_stream, endless=self._endpoint.endless, ended=ended)
 
     def _unary_unary(self, body: bytes, call: ServerCall) -> bytes | Coroutine[Any, Any, bytes]:
         try:
