@@ -81,9 +81,7 @@ class NatsConnection(Protocol):
         self.transport.startTLS(self._door.tls.options)
 
     def _info(self) -> bytes:
-        here, there = self.transport.getHost(), self.transport.getPeer()
-        at = getattr(here, "host", ""), getattr(here, "port", 0)
-        return self._door.info.text(self._number, getattr(there, "host", ""), at, leaving=self._door.leaving)
+        return info_of(self._door, self._number, self.transport)
 
 
 class Refusal(Protocol):
@@ -91,7 +89,19 @@ class Refusal(Protocol):
 
     transport: Any
 
+    def __init__(self, door: NatsDoor, number: int) -> None:
+        self._door = door
+        self._number = number
+
     def connectionMade(self) -> None:
-        """Say so."""
-        self.transport.write(b"-ERR '%b'\r\n" % FULL.encode())
+        """Say so, behind INFO, since clients expect that first."""
+        info = info_of(self._door, self._number, self.transport)
+        self.transport.write(b"INFO %b\r\n-ERR '%b'\r\n" % (info, FULL.encode()))
         self.transport.loseConnection()
+
+
+def info_of(door: NatsDoor, number: int, transport: Any) -> bytes:
+    """What a door tells a connection of itself."""
+    here, there = transport.getHost(), transport.getPeer()
+    at = getattr(here, "host", ""), getattr(here, "port", 0)
+    return door.info.text(number, getattr(there, "host", ""), at, leaving=door.leaving)

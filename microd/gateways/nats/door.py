@@ -125,10 +125,11 @@ class NatsDoor(ServerFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """A client has connected."""
+        number = next(self._numbers)
         if len(self._connections) >= self.room.all:
             self.refused["full"] += 1
-            return Refusal()
-        return NatsConnection(self, next(self._numbers))
+            return Refusal(self, number)
+        return NatsConnection(self, number)
 
     def figures(self) -> Iterator[Figure]:
         """Who is there, who was refused, and what they sent."""
