@@ -35,12 +35,21 @@ A service is a module with typed functions::
     async def join(request: User) -> None:
         await users.create(request)                     # with its index entries, or not at all
 
+    @service.subscribe("orders", group="billing")       # events: kept until this has returned, with retries and dead letters
+    async def bill(order: Order) -> None:
+        await service.client.events.publish("bills", Bill(order.id))
+
+    @service.subscribe("prices", queue="watchers")      # the broker: one copy of the service gets each message, now or never
+    async def watch(price: Price, message: Message) -> None:
+        ...
+
     if __name__ == "__main__":
         service.run()
 
 What dataclasses mean on the wire is in L{microd.framework.schema.shapes}, what can be kept and found in
 L{microd.framework.model.model} and L{microd.framework.model.records}, what functions may be in
 L{microd.framework.handlers}, who a service is when it is run by hand in L{microd.framework.identity}.
+What can be subscribed is in L{microd.framework.messages.subscriber}, what is sent in L{microd.framework.messages.payloads}.
 C{service.proto()} is the contract for other languages. Tests use L{microd.testing.services.ServiceTester}; scripts use
 L{BlockingClient}.
 
@@ -62,6 +71,9 @@ if TYPE_CHECKING:
     from microd.framework.client import Client
     from microd.framework.config.sources import ConfigError, File, Sources
     from microd.framework.context import Call, current_call
+    from microd.framework.messages.delivery import Delivery
+    from microd.framework.messages.model import Event, Message
+    from microd.framework.messages.questions import Draft
     from microd.framework.model import (
         Index,
         Model,
@@ -105,12 +117,16 @@ __all__ = [
     "Client",
     "ConfigError",
     "Conflict",
+    "Delivery",
+    "Draft",
     "Drop",
+    "Event",
     "File",
     "Forbidden",
     "GatewayTimeout",
     "Index",
     "Internal",
+    "Message",
     "MicroError",
     "Model",
     "NotFound",
@@ -152,6 +168,10 @@ _PLACES = {
         ("Index", "Model", "Page", "above", "at_least", "at_most", "below", "between", "starting"),
         "microd.framework.model",
     ),
+    "Delivery": "microd.framework.messages.delivery",
+    "Draft": "microd.framework.messages.questions",
+    "Event": "microd.framework.messages.model",
+    "Message": "microd.framework.messages.model",
     "SchemaError": "microd.framework.schema.shapes",
     "Service": "microd.framework.service",
     "current_call": "microd.framework.context",

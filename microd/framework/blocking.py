@@ -6,11 +6,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
 from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
+from google.protobuf.message import Message
 from typing_extensions import TypeVar
 
 from microd.framework.blobs import BlockingBlobs
@@ -29,12 +31,15 @@ from microd.framework.identity import (
     identity_of,
     renew,
 )
+from microd.framework.messages.blocking import BlockingBroker, BlockingEvents, consuming
+from microd.framework.messages.questions import CONSUME
 from microd.framework.outgoing import CORE, TIMEOUT, MetadataLike, Outgoing, headers, outgoing, pairs
 from microd.framework.store import Ask, BlockingStore
 from microd.kernel.caller import DEFAULT_NAMESPACE
 from microd.kernel.errors import MicroError, Unauthorized
 from microd.txgrpc.blocking import BlockingChannel
 from microd.txgrpc.status import RpcError
+from microd.wire import events_pb2
 
 #: What comes back, where nobody says otherwise: the JSON object.
 T = TypeVar("T", default=dict[str, Any])
@@ -79,6 +84,10 @@ class BlockingClient:
         self._turn = threading.Lock()
         self.store = BlockingStore(self._ask_store, self._namespace, name)
         self.blobs = BlockingBlobs(self, self._namespace)
+        self.broker = BlockingBroker(self._ask_store, _untraced)
+        self.events = BlockingEvents(
+            self._ask_store, _untraced, partial(consuming, self._consume, self._ask_store, time.sleep)
+        )
         layers = cache(lambda: Layers(config or Sources(), environ))
         self.config = BlockingConfig(self._ask_store, ConfigQuestions(self._namespace), layers)
 
@@ -262,6 +271,58 @@ class BlockingClient:
             return ask.answer([wanted.parse(data) for data in replies])
         except RpcError as problem:
             raise micro_error(problem) from None
+
+    def _consume(self, request: events_pb2.ConsumeRequest) -> _Consuming:
+        shown = self._shown()
+        wanted: Outgoing[Any] = outgoing("", CONSUME, None, events_pb2.Event)
+        call = self._open().stream_stream(CONSUME, wanted.dump)
+        stream = _Consuming(call(**_options(wanted, headers(CORE, shown, None, []), None)), wanted)
+        stream.refused = partial(self._forget, shown)
+        stream.write(request)
+        return stream
+
+
+class _Consuming:
+    """A stream of events of L{BlockingClient}.
+
+    @ivar refused: called where our token is.
+    """
+
+    def __init__(self, call: Any, wanted: Outgoing[Any]) -> None:
+        self._call = call
+        self._wanted = wanted
+        self.refused: Callable[[], object] = bool
+
+    def __iter__(self) -> Iterator[events_pb2.Event]:
+        try:
+            for data in self._call:
+                yield self._wanted.parse(data)
+        except RpcError as problem:
+            raise self._told(problem) from None
+
+    def write(self, message: Message) -> None:
+        """Send a message; where the stream is over, its reader is told why."""
+        with suppress(RpcError):
+            self._call.write(message)
+
+    def leave(self) -> None:
+        """Have what was written arrive, and end the stream."""
+        with suppress(RpcError):
+            self._call.done_writing()
+            for _ in self._call:
+                pass
+        self._call.cancel()
+
+    def _told(self, problem: RpcError) -> MicroError:
+        found = micro_error(problem)
+        if isinstance(found, Unauthorized):
+            self.refused()
+        return found
+
+
+def _untraced() -> tuple[None, bool]:
+    """What scripts publish begins no trace."""
+    return None, False
 
 
 def _options(

@@ -15,10 +15,12 @@ from microd.framework.context import current_call
 from microd.framework.envelope import Envelopes
 from microd.framework.failures import micro_error
 from microd.framework.identity import Identity, Question
+from microd.framework.messages.broker import Broker
+from microd.framework.messages.events import Events
 from microd.framework.outgoing import CORE, TIMEOUT, MetadataLike, Outgoing, Pairs, outgoing, pairs
 from microd.framework.store import Ask, Questions, Store
 from microd.framework.tokens import Tokens
-from microd.framework.tracing import Outbound, place_of_call
+from microd.framework.tracing import Outbound, belongs, place_of_call
 from microd.kernel.activity import Activity
 from microd.kernel.caller import Account
 from microd.kernel.errors import MicroError, Unauthorized
@@ -44,6 +46,7 @@ class Client:
     @param now: Unix time.
     @param sources: where configuration comes from besides the platform.
     @ivar blobs: the blobs of the namespace.
+    @ivar broker: messages to whoever listens now; C{events} are kept.
     @ivar config: the configuration.
     @ivar closed: no call can be made any more.
     @ivar activity: takes note of the calls made here, and of those which the service answers.
@@ -75,6 +78,8 @@ class Client:
         self.store_questions = Questions(namespace, table)
         self.store = Store(lambda ask: self.bridge.theirs(self.ask_store(ask)), namespace, table)
         self.blobs = Blobs(self, self.bridge, namespace)
+        self.broker = Broker(self, self.bridge, channel.clock, belongs)
+        self.events = Events(self, self.bridge, channel.clock, belongs)
 
     def call(
         self,
@@ -275,9 +280,9 @@ class Client:
         return await self.ask(question.path, question.request, question.reply, token=question.token)
 
     async def ask_store(self, ask: Ask[T]) -> T:
-        """Put a question to the store."""
+        """Put a question to the store, the broker or events."""
         if not ask.stream:
-            return ask.answer([await self.ask(ask.path, ask.request, ask.reply)])
+            return ask.answer([await self.ask(ask.path, ask.request, ask.reply, metadata=ask.metadata)])
         replies = self.answers("", ask.path, ask.request, ask.reply, _default_timeout(), None, CORE)
         return ask.answer([reply async for reply in replies])
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Any
 from uuid import uuid4
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
@@ -20,6 +21,8 @@ from microd.framework.daemon import Daemon
 from microd.framework.debug import Debug
 from microd.framework.debug import methods as debug_methods
 from microd.framework.endpoints import AnyPackage, Published
+from microd.framework.messages.ofservice import Subscriptions
+from microd.framework.presence import Presence
 from microd.framework.registration import TTL, Registration
 from microd.framework.rules import Rules
 from microd.framework.service import Hook, Service
@@ -75,6 +78,10 @@ class Node:
         self._debug = Debug(
             service.checks, client.namespace, client.activity, recent or Recent(), self._vitals, bridge
         )
+        self._subscriptions: Subscriptions | None = None
+        self.presence = Presence(
+            reactor, bridge, daemon.address.text, service.connected, service.disconnected
+        )
         self._port: IListeningPort | None = None
         self._server: GrpcServer | None = None
         self.registration: Registration | None = None
@@ -87,8 +94,12 @@ class Node:
         """
         service = self._service
         published = service.published()
-        if not published.handlers:
-            raise CannotStart(f"{service.name} has no endpoints: decorate functions with @service.endpoint")
+        subscribers = service.subscribers.published()
+        if not published.handlers and not subscribers:
+            raise CannotStart(
+                f"{service.name} has no endpoints and no subscriptions: decorate functions with @service.endpoint "
+                "or @service.subscribe"
+            )
         await self._await_daemon()
         service.client, service.workers = self._client, self._threads
         self._threads.start()
@@ -119,11 +130,21 @@ class Node:
             ) from None
         for name in published.service_names():
             self._health.set(name, SERVING)
+        self.presence.begin()
+        self._subscriptions = Subscriptions(
+            service.name, subscribers, self._client, self._threads, self._bridge, self._reactor
+        )
+        self._subscriptions.begin()
 
     async def stop(self) -> None:
-        """Take leave of the registry, let calls in flight finish, and hang up."""
+        """Take leave of the registry, let calls in flight and what is subscribed finish, and hang up."""
         self._health.close()
         self._debug.stopping = True
+        self.presence.end()
+        subscriptions, self._subscriptions = self._subscriptions, None
+        ending: Deferred[None] | None = None
+        if subscriptions is not None:
+            ending = Deferred.fromCoroutine(subscriptions.end(self._service.drain))
         if self.registration is not None:
             await self.registration.end()
         if self._port is not None:
@@ -131,6 +152,8 @@ class Node:
             await _settled(port.stopListening())
         if self._server is not None:
             await self._server.drain(self._service.drain)
+        if ending is not None:
+            await ending
         for hook in self._service.stopping:
             try:
                 await self._called(hook)

@@ -55,13 +55,22 @@ class Put:
     table: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """In a batch: forget a key, as L{Store.delete} does; the rest is as with L{Put}."""
+class Drop(Exception):
+    """What is to be gone.
 
-    key: str
-    if_version: int | None = None
-    table: str = ""
+    In a batch: forget a key, as L{Store.delete} does; the rest is as with L{Put}.
+
+    Raised by a function that is subscribed to events, C{raise Drop("no such customer")}: this event shall not come again, but go
+    to the dead letters of its topic at once, with these words.
+
+    @ivar key: the key, or the words.
+    """
+
+    def __init__(self, key: str = "", if_version: int | None = None, table: str = "") -> None:
+        super().__init__(key)
+        self.key = key
+        self.if_version = if_version
+        self.table = table
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,7 @@ class Ask(Generic[T]):
     """One question to the store.
 
     @ivar answer: makes what the author gets of the messages that came; there is one, unless C{stream}.
+    @ivar metadata: what is said beside the question.
     """
 
     path: str
@@ -96,6 +106,7 @@ class Ask(Generic[T]):
     reply: type[Message]
     answer: Callable[[Sequence[Any]], T]
     stream: bool = False
+    metadata: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +194,8 @@ class Questions:
             match act:
                 case Put(key, value, _, expiry, metadata):
                     message.put.CopyFrom(_message(key, value, expiry, metadata))
-                case Drop(key):
-                    message.drop = key
+                case Drop():
+                    message.drop = act.key
                 case Check(key):
                     message.check = key
             if act.if_version is not None:

@@ -75,10 +75,20 @@ def node_for(
         if node and node[0].registration is not None:
             node[0].registration.connection_lost()
 
+    def away(reason: str) -> None:
+        if node:
+            node[0].presence.lost(reason)
+
+    def here() -> None:
+        if node:
+            node[0].presence.found()
+
     channel = DaemonChannel(
         DaemonEndpoint(reactor, lambda: find_daemon(environ).address),
         reactor,
         lost,
+        away,
+        here,
         authority=daemon.address.host or "localhost",
         secure=daemon.address.tls,
     )

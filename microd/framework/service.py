@@ -12,8 +12,13 @@ from microd.framework.client import Client
 from microd.framework.config.ofservice import ServiceConfig
 from microd.framework.config.sources import Sources
 from microd.framework.endpoints import Endpoints, Published
+from microd.framework.handlers import place_of_function
+from microd.framework.messages.ofservice import Subscribers
+from microd.framework.messages.questions import Start
+from microd.framework.messages.subscriber import Key, wish_of
 from microd.framework.model import Index, Model
 from microd.framework.model.ofservice import ServiceRecords
+from microd.framework.schema.shapes import SchemaError
 from microd.framework.threadclient import ThreadClient
 from microd.framework.workers import Workers
 
@@ -76,6 +81,9 @@ class Service:
         self.starting: list[Hook] = []
         self.stopping: list[Hook] = []
         self.checks: list[Check] = []
+        self.connected: list[Hook] = []
+        self.disconnected: list[Hook] = []
+        self.subscribers = Subscribers(self.name)
         self._endpoints = Endpoints(self.name)
         self._client: Client | None = None
         self.config = ServiceConfig(self, config or Sources())
@@ -112,6 +120,79 @@ class Service:
             return decorated
 
         return decorate
+
+    def subscribe(
+        self,
+        topic: str,
+        *,
+        queue: str = "",
+        group: str = "",
+        ephemeral: bool = False,
+        start: Start | None = None,
+        concurrency: int = 16,
+        key: str | Key | None = None,
+        timeout: float | None = None,
+        retries: int | None = None,
+        backoff: float | None = None,
+        backoff_max: float | None = None,
+        ack_wait: float | None = None,
+    ) -> Callable[[F], F]:
+        """Have a function called with what is published; see L{microd.framework.messages.subscriber} for what it may be::
+
+            @service.subscribe("orders", group="billing")
+            async def bill(order: Order) -> None:
+                ...
+
+        @param queue: on the broker: of all who subscribe with the same one, one gets each message; without, each gets it.
+        @param group: events: they are kept until the group has dealt with them, whoever of it is there.
+        @param ephemeral: events: this copy of the service gets all of them, and begins anew when it does.
+        @param start: events: where a new group begins: C{"earliest"} (the default), C{"latest"} (that of an ephemeral one), an offset or a
+            C{datetime}.
+        @param concurrency: how many calls of the function run at once, 1 to 1000.
+        @param key: the name of a field, or a function of the message: of those with the same key one is dealt with after the other, in
+            order, a retried one included.
+        @param timeout: seconds after which a call is cancelled, and counts as failed; a thread cannot be, and goes on.
+        @param retries: events: how often one comes again, 5 by default, before it goes to the dead letters; -1: for ever.
+        @param backoff: events: seconds before one comes again the first time, 1 by default; each time twice as long, up to C{backoff_max}, 60
+            by default, less a random part.
+        @param ack_wait: events: seconds after which one comes again if this process is gone without a word, 30 by default.
+        @raise SchemaError: the function or the terms cannot be; the text says why, and where it is.
+        """
+        frame = sys._getframe(1)
+        names = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
+
+        def decorate(function: F) -> F:
+            try:
+                wish = wish_of(
+                    topic,
+                    queue,
+                    group,
+                    ephemeral,
+                    concurrency,
+                    key,
+                    timeout,
+                    start=start,
+                    retries=retries,
+                    backoff=backoff,
+                    backoff_max=backoff_max,
+                    ack_wait=ack_wait,
+                )
+            except ValueError as problem:
+                raise SchemaError(f"{place_of_function(function)}: {problem}") from None
+            self.subscribers.add(function, wish, names)
+            return function
+
+        return decorate
+
+    def on_connected(self, hook: H) -> H:
+        """Have a function called when the service has the daemon: at its start, and each time it is back after it was lost."""
+        self.connected.append(hook)
+        return hook
+
+    def on_disconnected(self, hook: H) -> H:
+        """Have a function called when the connection to the daemon is lost; subscriptions go on by themselves when it is back."""
+        self.disconnected.append(hook)
+        return hook
 
     def on_start(self, hook: H) -> H:
         """Have a function called before the service takes calls: C{async def}, or plain and quick."""

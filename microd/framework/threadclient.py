@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from functools import partial
 from typing import Any
 
@@ -14,9 +14,14 @@ from microd.framework.blobs import BlockingBlobs
 from microd.framework.client import Client
 from microd.framework.config.blocking import BlockingConfig
 from microd.framework.handoff import Handoff
+from microd.framework.messages.blocking import BlockingBroker, BlockingEvents
+from microd.framework.messages.delivery import Delivery, Say
+from microd.framework.messages.questions import Terms
 from microd.framework.outgoing import MetadataLike
 from microd.framework.store import BlockingStore
+from microd.framework.tracing import belongs
 from microd.framework.workers import Workers
+from microd.wire import events_pb2
 
 T = TypeVar("T", default=dict[str, Any])
 
@@ -26,6 +31,7 @@ class ThreadClient:
 
     @ivar store: the platform's store; C{blobs} its blobs.
     @ivar config: the service's configuration.
+    @ivar broker: messages to whoever listens now; C{events} are kept.
     """
 
     def __init__(self, client: Client, workers: Workers) -> None:
@@ -41,6 +47,10 @@ class ThreadClient:
             client.config.layers,
         )
         self.blobs = BlockingBlobs(self, client.namespace)
+        self.broker = BlockingBroker(lambda ask: workers.wait(lambda: client.ask_store(ask)), belongs)
+        self.events = BlockingEvents(
+            lambda ask: workers.wait(lambda: client.ask_store(ask)), belongs, self._consume
+        )
 
     def call(
         self,
@@ -75,21 +85,35 @@ class ThreadClient:
         namespace: str | None = None,
     ) -> Iterator[T]:
         """Call an endpoint that streams, and iterate over its replies; see L{Client.stream}."""
-        replies = self._client.answers(service, endpoint, request, reply, timeout, metadata, namespace)
+        return self._each(
+            self._client.answers(service, endpoint, request, reply, timeout, metadata, namespace)
+        )
+
+    def _each(self, values: AsyncGenerator[T, None]) -> Iterator[T]:
+        """What comes of a generator on the reactor, one after the other."""
 
         async def following() -> tuple[T, ...]:
-            async for value in replies:
+            async for value in values:
                 return (value,)
             return ()
 
         async def end() -> None:
-            await replies.aclose()
+            await values.aclose()
 
         try:
             while found := self._workers.wait(following):
                 yield found[0]
         finally:
             self._workers.wait(end)
+
+    def _consume(self, terms: Terms, kind: Any, auto_ack: bool) -> Iterator[Delivery]:
+        def say(heard: Say) -> Say:
+            async def hear(word: events_pb2.AckRequest) -> None:
+                heard(word)
+
+            return lambda word: self._workers.wait(partial(hear, word))
+
+        return self._each(self._client.events.deliveries(terms, kind, auto_ack, say))
 
     def _send(self, service: str, endpoint: str, requests: Iterator[object], reply: type[T], *rest: Any) -> T:
         """Call with a stream of requests: one after the other is handed to the call, as it sends them."""

@@ -11,6 +11,7 @@ from microd.framework.context import current_call
 from microd.kernel.activity import OUTBOUND, UNTRACED, Activity, Place, placed, within
 from microd.kernel.errors import MicroError
 from microd.kernel.trace import NAMES, Trace
+from microd.kernel.trace import begin as trace_of_its_own
 
 
 class Outbound:
@@ -56,6 +57,14 @@ def place_of_call(given: Iterable[tuple[str, object]], *, alone: bool) -> Place 
     if call is None and not alone:
         return None
     return within(None if call is None else call.place)
+
+
+def belongs() -> tuple[Trace | None, bool]:
+    """The trace that a message belongs to which is published here, and whether it begins here."""
+    call = current_call()
+    if call is None or call.endpoint.startswith(UNTRACED):
+        return trace_of_its_own(), True
+    return call.place.own, False
 
 
 def _why(problem: BaseException) -> str:

@@ -17,6 +17,8 @@ from microd.kernel.endpoint import Endpoint
 from microd.kernel.errors import BadRequest, MicroError, NotFound, Unauthorized
 from microd.kernel.rules import DEFAULT_RULE
 from microd.services.auth.rpc import rule_message
+from microd.services.broker import rpc as broker_rpc
+from microd.services.broker.service import Broker
 from microd.services.config import rpc as config_rpc
 from microd.services.config.backends.store import StoredDocuments
 from microd.services.config.keyring import Keyring
@@ -40,7 +42,7 @@ class FakeDaemon:
     @ivar scopes: likewise; without, the account C{admin} has the scope C{admin}, all others have C{service}.
     @ivar nodes: what is registered, by node id; C{registrations} counts how often something was.
     @ivar rules: who may call whom; as in a new namespace, everybody everybody.
-    @ivar store: the store, which answers as a daemon's own does; likewise C{blobs} and C{config}.
+    @ivar store: the store, which answers as a daemon's own does; likewise C{blobs}, C{config} and C{broker}.
     @ivar calls: the path and metadata of each call, the latest last.
     @ivar on_register: called after each registration; C{on_deregister} after the opposite.
     @ivar services: who answers for a service, by its name.
@@ -58,6 +60,7 @@ class FakeDaemon:
         documents = StoredDocuments(MemoryStore(now=clock.seconds))
         self.config = Config(clock, documents, lambda _: Keyring([b"not a secret, and 32 bytes long."]))
         done(self.config.startService())
+        self.broker = Broker()
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.services: dict[str, GrpcServer] = {}
         self.on_register: Callable[[], None] = _nothing
@@ -92,6 +95,7 @@ class FakeDaemon:
             *store_rpc.endpoints(self.store, self.clock.seconds),
             *blobs_rpc.endpoints(self.blobs),
             *config_rpc.endpoints(self.config),
+            *broker_rpc.endpoints(self.broker),
         ):
             methods[endpoint.path] = self._core(endpoint)
         self.server = GrpcServer(methods, clock=self.clock, fallback=self._route)
@@ -204,6 +208,7 @@ class FakeDaemon:
             return reply
 
         async def stream(message: Any, call: ServerCall) -> AsyncIterator[Message]:
+            # A request, or all requests of a client that streams.
             replies = aiter(endpoint.handler(message, self._caller(call)))
             try:
                 while True:
@@ -232,7 +237,9 @@ class FakeDaemon:
 
     def _caller(self, call: ServerCall) -> Caller:
         id = self._asker(call)
-        return Caller(Account(id, "service", "micro", id, ("service",)) if id else None)
+        account = Account(id, "service", "micro", id, ("service",)) if id else None
+        said = {name: value for name, value in call.head.metadata if isinstance(value, str)}
+        return Caller(account, metadata=said, peer=call.peer)
 
     # -- routing
 

@@ -5,6 +5,7 @@
     tester = ServiceTester(service)
     reply = tester.call("Greeter.Hello", HelloRequest("Ada"), HelloReply)
     assert tester.stream("Greeter.Count", CountRequest(3), CountReply) == [...]
+    tester.publish("orders", Order(7))
 
 Calls go through the same bytes as in earnest. What the service calls is answered by a L{FakeDaemon}, which has a registry,
 accounts, a store, configuration, and routes to other services that the test gives it.
@@ -12,11 +13,11 @@ accounts, a store, configuration, and routes to other services that the test giv
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
 from typing import Any
 from weakref import finalize
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 from typing_extensions import TypeVar
@@ -26,15 +27,15 @@ from microd.framework.client import Client
 from microd.framework.config.ofservice import Watching
 from microd.framework.config.sources import Sources
 from microd.framework.identity import Credentials
+from microd.framework.messages.ofservice import Subscriptions
 from microd.framework.node import grpc_server
 from microd.framework.outgoing import MetadataLike
 from microd.framework.service import Service
 from microd.framework.workers import AtOnce
 from microd.testing.daemon import FakeDaemon
 from microd.testing.outcome import done
-from microd.txgrpc import GrpcServer
+from microd.txgrpc import Channel, GrpcServer
 from microd.txgrpc.health import Health
-from microd.txgrpc.memory import connect
 
 #: What comes back, where nobody says otherwise: the JSON object.
 T = TypeVar("T", default=dict[str, Any])
@@ -64,15 +65,21 @@ class ServiceTester:
         )
         self.daemon.services[service.name] = self.server
         self.client = self._client("tester", Sources())
+        self.subscribers = service.subscribers.published()
+        self._subscriptions = Subscriptions(
+            service.name, self.subscribers, service.client, service.workers, NoBridge(), self.clock
+        )
+        self._subscriptions.begin()
         watching = Watching(service.client.config, NoBridge(), self.clock)
         ensureDeferred(watching.begin(service.config.wishes))
         finalize(self, watching.end)
+        finalize(self, self._subscriptions.abandon)
 
     def _client(self, name: str, sources: Sources) -> Client:
         self.daemon.accounts["micro", name] = f"secret of {name}"
         identity = Credentials(name, f"secret of {name}", "micro")
         return Client(
-            connect(self.daemon.server, self.clock),
+            Channel(self.daemon.endpoint, self.clock),
             lambda: identity,
             self.clock.seconds,
             namespace="micro",
@@ -128,6 +135,39 @@ class ServiceTester:
             return [value async for value in replies]
 
         return done(ensureDeferred(read()))
+
+    def publish(
+        self,
+        topic: str,
+        message: object,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> Deferred[None]:
+        """Publish what the service is subscribed to: on the broker, as an event, or both, as its subscriptions are.
+
+        What follows from that, and waits for nothing, has happened when this returns; an event that shall come again does so
+        as C{clock} is advanced. It can be awaited, and need not be.
+
+        @raise LookupError: no function of the service is subscribed to the topic.
+        """
+        wishes = [each.wish for each in self.subscribers if fits(each.wish.topic, topic)]
+        if not wishes:
+            raise LookupError(f"no function of {self.service.name} is subscribed to {topic}")
+        if any(wish.terms is None for wish in wishes):
+            done(self.client.broker.publish(topic, message, headers=headers))
+        if any(wish.terms is not None for wish in wishes):
+            done(self.client.events.publish(topic, message, metadata=headers))
+        return succeed(None)
+
+
+def fits(pattern: str, topic: str) -> bool:
+    """Whether a subscription's topic, which may have wildcards, stands for C{topic}."""
+    wanted, words = pattern.split("."), topic.split(".")
+    if wanted[-1] == ">" and len(words) >= len(wanted):
+        wanted, words = wanted[:-1], words[: len(wanted) - 1]
+    return len(wanted) == len(words) and all(
+        each in ("*", word) for each, word in zip(wanted, words, strict=True)
+    )
 
 
 def _deferred(awaitable: Awaitable[T]) -> Deferred[T]:

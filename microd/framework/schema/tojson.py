@@ -27,9 +27,12 @@ from microd.framework.schema.shapes import (
 )
 
 
-def dumper(model: Model) -> Callable[[Any], bytes]:
-    """A function from an instance to JSON; it raises L{FieldError} for a value that does not fit its field."""
-    make = _MakingJson(model, f"{model.root.__name__} to JSON").written()
+def dumper(model: Model, *, numbers: bool = False) -> Callable[[Any], bytes]:
+    """A function from an instance to JSON; it raises L{FieldError} for a value that does not fit its field.
+
+    @param numbers: 64-bit integers are numbers like all others, for readers which know nothing of protobuf.
+    """
+    make = _MakingJson(model, f"{model.root.__name__} to JSON", numbers).written()
 
     def dump(value: Any) -> bytes:
         made = make(value)
@@ -45,6 +48,10 @@ def dumper(model: Model) -> Callable[[Any], bytes]:
 class _MakingJson(Making):
     """Makes what C{orjson} writes."""
 
+    def __init__(self, model: Model, title: str, numbers: bool) -> None:
+        super().__init__(model, title)
+        self._long = () if numbers else ("int64", "uint64")
+
     def convert(self, shape: Single) -> Callable[[Any], Any]:
         match shape:
             case Scalar("string"):
@@ -56,7 +63,7 @@ class _MakingJson(Making):
             case Scalar("double" | "float"):
                 return checking.text_float
             case Scalar(kind):
-                return checking.text_integer(kind)
+                return checking.text_integer(kind) if kind in self._long else checking.checked_integer(kind)
             case Choice():
                 return checking.text_choice(shape)
             case Instant():
@@ -86,7 +93,7 @@ class _MakingJson(Making):
                 return f"type({value}) is not bool"
             case "double" | "float":
                 return f"type({value}) is not float or {value} - {value} != 0.0"
-            case "int32" | "uint32" as kind:
+            case "int32" | "uint32" | "int64" | "uint64" as kind if kind not in self._long:
                 low, high = RANGES[kind]
                 return f"type({value}) is not int or not {low} <= {value} <= {high}"
         return ""
@@ -94,7 +101,7 @@ class _MakingJson(Making):
     def lines(self, part: Part, value: str) -> list[str]:
         """A 64-bit integer is a string in JSON; it is made here rather than by a call."""
         match part.shape:
-            case Scalar("int64" | "uint64" as kind):
+            case Scalar(kind) if kind in self._long:
                 low, high = RANGES[kind]
                 return [
                     f"    if type({value}) is int and {low} <= {value} <= {high}:",
