@@ -46,6 +46,7 @@ from microd.services.config.service import Config
 from microd.services.debug import rpc as debug_rpc
 from microd.services.debug.service import Debug
 from microd.services.events import rpc as events_rpc
+from microd.services.events import rpc_groups as groups_rpc
 from microd.services.events.groups.consumption import Consumption
 from microd.services.events.logs import Logs
 from microd.services.events.service import Events
@@ -248,7 +249,10 @@ class _Assembly:
             "auth": lambda: auth_rpc.endpoints(self._auth),
             "runtime": lambda: runtime_rpc.endpoints(self._runtime, reserved=CORE_SERVICES),
             "broker": lambda: broker_rpc.endpoints(self._broker),
-            "events": lambda: events_rpc.endpoints(self._events),
+            "events": lambda: [
+                *events_rpc.endpoints(self._events),
+                *groups_rpc.endpoints(self._events, self._reactor),
+            ],
             "network": lambda: network_rpc.endpoints(self._net),
             "router": lambda: network_rpc.router_endpoints(self._net),
             "api": lambda: blocklist_rpc.endpoints(self._blocklist),
