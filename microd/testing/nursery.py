@@ -42,13 +42,15 @@ class Nursery:
         )
         assert self.popen.stdout is not None
         self.output = Output(self.popen.stdout)
+        self._daemon = 0
 
     def start(self) -> int:
         """Start one, and do not wait for it; its process id."""
         assert self.popen.stdin is not None
         self.popen.stdin.write("\n")
         self.popen.stdin.flush()
-        return int(self.output.wait_for("daemon ").split()[-1])
+        self._daemon = int(self.output.wait_for("daemon ").split()[-1])
+        return self._daemon
 
     def ready(self) -> None:
         """Wait until it is ready."""
@@ -58,9 +60,12 @@ class Nursery:
         """Kill it where it stands."""
         os.kill(pid, signal.SIGKILL)
         self.output.wait_for("over")
+        self._daemon = 0
 
     def close(self) -> None:
-        """There will be no more."""
+        """There will be no more; one that is still there is killed."""
+        if self._daemon:
+            self.kill(self._daemon)
         assert self.popen.stdin is not None
         self.popen.stdin.close()
         self.popen.wait(LIMIT)
