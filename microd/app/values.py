@@ -15,6 +15,8 @@ _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB)?", re.IGNORECASE)
 _BYTES = {"b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _HOST_PORT = re.compile(r"(?:(?P<host>\[[0-9a-fA-F:.%]+\]|[A-Za-z0-9_.-]*):)?(?P<port>\d{1,5})")
 _KINDS_OF_ENDPOINT = ("tcp:", "tcp6:", "unix:", "ssl:", "tls:", "systemd:")
+#: Connections which the kernel keeps until they are taken in, as far as it allows so many (net.core.somaxconn).
+_QUEUE = 4096
 
 
 def duration(value: object) -> float:
@@ -147,11 +149,15 @@ def _interface(endpoint: str) -> str:
 
 
 def endpoint_string(address: str) -> str:
-    """The Twisted endpoint description of C{address}; a bare C{:port} listens on every interface."""
+    """The Twisted endpoint description of C{address}; a bare C{:port} listens on every interface.
+
+    Thousands come back at once after a restart. Whom the kernel's queue has no room for tries again a second later, or
+    three, and Twisted asks for a queue of 50.
+    """
     if address.startswith(_KINDS_OF_ENDPOINT):
         return address
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     if ":" in host:
-        return f"tcp6:{port}:interface={host.replace(':', chr(92) + ':')}"
-    return f"tcp:{port}" + (f":interface={host}" if host else "")
+        return f"tcp6:{port}:interface={host.replace(':', chr(92) + ':')}:backlog={_QUEUE}"
+    return f"tcp:{port}" + (f":interface={host}" if host else "") + f":backlog={_QUEUE}"

@@ -129,14 +129,14 @@ def test_data_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("address", "endpoint"),
     [
-        ("127.0.0.1:8080", "tcp:8080:interface=127.0.0.1"),
-        (":8080", "tcp:8080"),
-        ("[::1]:8080", "tcp6:8080:interface=\\:\\:1"),
+        ("127.0.0.1:8080", "tcp:8080:interface=127.0.0.1:backlog=4096"),
+        (":8080", "tcp:8080:backlog=4096"),
+        ("[::1]:8080", "tcp6:8080:interface=\\:\\:1:backlog=4096"),
         ("unix:/run/micro.sock", "unix:/run/micro.sock"),
     ],
 )
 def test_endpoints(address: str, endpoint: str) -> None:
-    """Addresses become endpoint strings, and endpoint strings stay what they are."""
+    """Addresses become endpoint strings with a queue for thousands, and endpoint strings stay what they are."""
     assert endpoint_string(address) == endpoint
 
 
