@@ -16,7 +16,7 @@ MOST_METADATA = 200
 
 #: Events of one call, and what each is counted for besides its bytes while it waits for the disk.
 MOST_TOGETHER = 10_000
-EACH = 64
+EACH = 256
 
 #: What the platform may add to the metadata of an event that becomes a dead letter: names, and bytes.
 MOST_ADDED, ADDED = 16, 8 << 10

@@ -15,9 +15,8 @@ from microd.services.events.log.meta import Edge
 from microd.services.events.model import Event
 from microd.services.store.model import Act, Check
 
-#: A commit takes no more when it has so many bytes or events.
+#: A commit takes no more when it has so many bytes, with what each event is counted for besides its own.
 MOST_BYTES = 4 << 20
-MOST_EVENTS = 16_384
 
 #: What is to be done together with an append: acts, or what says them at the moment at which the store gets them.
 Acts = Sequence[Act] | Callable[[], Sequence[Act]]
@@ -55,17 +54,17 @@ class Batch:
     """Events that are committed together, and what is done along with them.
 
     @ivar size: the bytes they are counted for while they wait.
-    @ivar is_closed: it takes no more.
+    @ivar most: with so many it takes no more.
     """
 
-    __slots__ = ("acts", "is_closed", "parts", "rows", "size")
+    __slots__ = ("acts", "most", "parts", "rows", "size")
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.parts: list[Part] = []
         self.acts: list[Acts] = []
         self.size = 0
-        self.is_closed = False
+        self.most = MOST_BYTES
 
     def join(self, rows: Sequence[tuple[bytes, bytes, int]], acts: Acts) -> Deferred[Sequence[Event]]:
         """Take events which somebody waits for together; fires with them."""
@@ -76,11 +75,6 @@ class Batch:
         if acts:
             self.acts.append(acts)
         return waiter
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the next event goes into another one."""
-        return self.is_closed or self.size >= MOST_BYTES or len(self.rows) >= MOST_EVENTS
 
     def blocks(self, edge: Edge, now: int) -> list[tuple[Block, bytes]]:
         """What is to be written behind C{edge}."""

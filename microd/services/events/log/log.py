@@ -31,8 +31,8 @@ from microd.services.store.model import Act, Put, Record
 
 #: Blocks which retention takes out in one commit.
 _DROPS = 200
-#: What an event is counted for when nobody says how many bytes may be read.
-_READ = 4 << 20
+#: Bytes that are read unless somebody says how many; and what an event is counted for besides its payload.
+_READ, _ANY = 4 << 20, 64
 
 _FIRST = attrgetter("first")
 
@@ -186,7 +186,7 @@ class Log:
             if not found:
                 break
             for event in found:
-                size -= len(event.payload) + rules.EACH
+                size -= len(event.payload) + _ANY
                 if size < 0 and events:
                     break
                 events.append(event)
@@ -269,7 +269,7 @@ class Log:
     def add(self, row: Row, size: int) -> None:
         """Store one event, which counts for C{size} while it waits. Hot: nothing is checked here."""
         batch = self._filling
-        if batch is None or batch.is_full:
+        if batch is None or batch.size >= batch.most:
             batch = self._open()
         batch.rows.append(row)
         batch.size += size
@@ -299,12 +299,13 @@ class Log:
         self.admit(size)
         alone = has_conditions(acts)
         batch = self._filling
-        if batch is None or batch.is_full or alone:
+        if batch is None or batch.size >= batch.most or alone:
             batch = self._open()
         waiter = batch.join([(draft.payload, said, draft.timestamp) for draft, said in drafts], acts)
         size += rules.EACH * len(drafts)
         batch.size += size
-        batch.is_closed = alone
+        if alone:
+            batch.most = 0
         self.space.waiting += size
         if not self._is_busy:
             self._is_busy = True
