@@ -107,7 +107,6 @@ class Consumption:
         self._connections: dict[Hashable, int] = {}
         self._readers: dict[Consumer, Account | None] = {}
         self._loaded: dict[Running, None] = {}
-        self._is_stopping = False
         self._timer: IDelayedCall | None = None
         self._reaping: Deferred[None] | None = None
 
@@ -120,7 +119,7 @@ class Consumption:
 
     async def stop(self) -> None:
         """End all consumers, and keep how far each group is."""
-        self._is_stopping = True
+        self._world.is_stopping = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -208,7 +207,7 @@ class Consumption:
         return leave
 
     def _require_running(self) -> None:
-        if self._is_stopping:
+        if self._world.is_stopping:
             raise Unavailable("the daemon stops: consume again")
 
     def _tenant(self, namespace: str) -> _Tenant:

@@ -43,15 +43,17 @@ class Member:
     @ivar most: so many at a time.
     @ivar wait: seconds until what it holds comes again.
     @ivar limit: how often an event comes again; -1: for ever.
+    @ivar left: so many more may be given to it at all.
     """
 
-    __slots__ = ("backoff", "backoff_max", "held", "limit", "most", "wait")
+    __slots__ = ("backoff", "backoff_max", "held", "left", "limit", "most", "wait")
 
     def __init__(self, terms: Terms) -> None:
         self.held: dict[int, Pending] = {}
         # What is acknowledged when the next one is asked for has no deadline: a slow reader is none that has died.
         self.wait = NEVER if terms.auto_ack else terms.ack_wait
         self.most = terms.max_in_flight
+        self.left = terms.count or maxsize
         self.limit = terms.retry_limit
         self.backoff = terms.backoff
         self.backoff_max = terms.backoff_max
@@ -59,7 +61,7 @@ class Member:
     @property
     def has_room(self) -> bool:
         """Whether it may be given another."""
-        return len(self.held) < self.most
+        return len(self.held) < self.most and self.left > 0
 
     def delay(self, failures: int, dice: float) -> float:
         """Seconds before an event that failed so often comes again: twice as long each time, and a random part less.
@@ -166,13 +168,16 @@ class Group:
         """A consumer has come."""
         self.members[member] = None
 
-    def leave(self, member: Member) -> None:
-        """A consumer has gone: what it held comes again at once."""
+    def leave(self, member: Member, *, was_sent: bool = False) -> None:
+        """A consumer has gone: what it held comes again at once.
+
+        @param was_sent: it did not go by itself.
+        """
         self.members.pop(member, None)
         held, member.held = member.held, {}
         for pending in held.values():
             pending.member = None
-            pending.partings += 1
+            pending.partings += not was_sent
             if 0 <= member.limit < pending.partings - PARTINGS:
                 self._doom(pending, f"{pending.partings} consumers left before they had acknowledged it")
             else:
@@ -217,6 +222,7 @@ class Group:
         pending.attempts += 1
         pending.member = member
         member.held[offset] = pending
+        member.left -= 1
         due = pending.due = now + member.wait
         if due < self.soonest:
             self.soonest = due

@@ -77,8 +77,8 @@ class Letters:
 
     async def retry(self, namespace: str, topic: str, group: str, ids: Sequence[str]) -> int:
         """Give some to their groups once more: they are published again, for these groups only."""
-        origin = await self._logs.open(namespace, topic, create=False)
         log = await self._open(namespace, topic)
+        origin = await self._logs.open(namespace, topic, create=False)
         if log is None:
             return self._none(ids)
         count = 0
@@ -118,6 +118,8 @@ class Letters:
         log = self._logs.find(namespace, topic + DEAD)
         if log is not None:
             await log.ready()
+        elif self._logs.find(namespace, topic) is None:
+            raise NotFound(f"there is no topic {topic}")
         return log
 
     def _none(self, ids: Sequence[str]) -> int:

@@ -26,6 +26,8 @@ def check_terms(terms: Terms, limits: Limits) -> None:
         raise BadRequest(f"retry_limit is to be from -1 (no limit) to {MOST_RETRIES}")
     if not 0 < terms.max_in_flight <= limits.in_flight:
         raise BadRequest(f"max_in_flight is to be from 1 to {limits.in_flight}")
+    if terms.count < 0:
+        raise BadRequest("count is to be 0 (no end) or more")
     _check_seconds("backoff", terms.backoff)
     _check_seconds("backoff_max", terms.backoff_max)
     check_position(terms.start)

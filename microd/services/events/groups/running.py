@@ -44,6 +44,7 @@ class World:
     """What all groups share.
 
     @ivar dice: gives numbers from 0 to 1.
+    @ivar is_stopping: the daemon stops.
     """
 
     def __init__(
@@ -54,8 +55,8 @@ class World:
         self.keeper = keeper
         self.dice = dice
         self.window = window
-        self.redelivered = 0
-        self.dead = 0
+        self.redelivered = self.dead = 0
+        self.is_stopping = False
 
 
 class Running(Keepable):
@@ -145,7 +146,7 @@ class Running(Keepable):
         self._consumers.pop(member, None)
         self._idle.pop(consumer, None)
         held = bool(member.held)
-        self.group.leave(member)
+        self.group.leave(member, was_sent=self.world.is_stopping)
         if held:
             self.changed()
         if not self._consumers:

@@ -157,6 +157,22 @@ def test_window(town: Town) -> None:
     assert reader.offsets == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("auto_ack", [False, True])
+def test_count(town: Town, auto_ack: bool) -> None:
+    """A consumer who wants so many gets no more, whatever it acknowledges: nothing beyond counts as given."""
+    town.number(5)
+    reader = town.consume("billing", max_in_flight=2, count=3, auto_ack=auto_ack)
+    for number in (0, 1, 2):
+        reader.ack(number)
+    town.publish(b"6")
+    town.turns(2)
+    assert reader.offsets == [1, 2, 3]
+    assert town.facts("billing").delivered == 3
+    reader.consumer.close()
+    again = town.consume("billing")
+    assert (again.offsets, again.marked) == ([4, 5, 6], [])
+
+
 def test_group_window(make_town: Any) -> None:
     """All consumers of a group together hold no more than the group may."""
     town = make_town(Limits(in_flight=5))

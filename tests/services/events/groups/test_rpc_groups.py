@@ -232,6 +232,7 @@ def test_from_a_time(wire: Wire) -> None:
             {"topic": "a", "auto_ack": True, "max_in_flight": 1001},
             (400, "max_in_flight is to be from 1 to 1000"),
         ),
+        ({"topic": "a", "auto_ack": True, "count": -1}, (400, "count is to be 0 (no end) or more")),
         (
             {"topic": "a", "ack_wait": 1, "backoff": -1},
             (400, "backoff is to be from 0 to 2592000 seconds (30 days)"),
