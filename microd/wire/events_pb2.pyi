@@ -64,7 +64,7 @@ class PublishManyResponse(_message.Message):
     def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
 
 class ConsumeRequest(_message.Message):
-    __slots__ = ("group", "topic", "offset", "auto_ack", "ack_wait", "retry_limit", "start", "start_offset", "start_time", "max_in_flight", "backoff", "backoff_max")
+    __slots__ = ("group", "topic", "offset", "auto_ack", "ack_wait", "retry_limit", "start", "start_offset", "start_time", "max_in_flight", "backoff", "backoff_max", "count")
     GROUP_FIELD_NUMBER: _ClassVar[int]
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +77,7 @@ class ConsumeRequest(_message.Message):
     MAX_IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
     BACKOFF_FIELD_NUMBER: _ClassVar[int]
     BACKOFF_MAX_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
     group: str
     topic: str
     offset: int
@@ -89,7 +90,8 @@ class ConsumeRequest(_message.Message):
     max_in_flight: int
     backoff: int
     backoff_max: int
-    def __init__(self, group: _Optional[str] = ..., topic: _Optional[str] = ..., offset: _Optional[int] = ..., auto_ack: _Optional[bool] = ..., ack_wait: _Optional[int] = ..., retry_limit: _Optional[int] = ..., start: _Optional[_Union[Start, str]] = ..., start_offset: _Optional[int] = ..., start_time: _Optional[int] = ..., max_in_flight: _Optional[int] = ..., backoff: _Optional[int] = ..., backoff_max: _Optional[int] = ...) -> None: ...
+    count: int
+    def __init__(self, group: _Optional[str] = ..., topic: _Optional[str] = ..., offset: _Optional[int] = ..., auto_ack: _Optional[bool] = ..., ack_wait: _Optional[int] = ..., retry_limit: _Optional[int] = ..., start: _Optional[_Union[Start, str]] = ..., start_offset: _Optional[int] = ..., start_time: _Optional[int] = ..., max_in_flight: _Optional[int] = ..., backoff: _Optional[int] = ..., backoff_max: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
 
 class Event(_message.Message):
     __slots__ = ("id", "topic", "metadata", "payload", "timestamp", "offset", "attempt", "redelivered", "timestamp_ms")

@@ -135,7 +135,7 @@ def test_count(user: User, stream: Stream) -> None:
     stream.connections = [[event(offset) for offset in range(1, 9)]]
     got = user.micro("events", "consume", "orders", "-g", "billing", "-n", "5")
     assert (got.code, len(got.out.splitlines())) == (0, 5)
-    assert stream.requests[0].max_in_flight == 5
+    assert stream.requests[0].count == 5
     settled = stream.settled
     assert (settled.topic, settled.group) == ("orders", "billing")
     done = {*stream.acks(), *(ack.id for ack in settled.acks if ack.success)}
@@ -176,6 +176,7 @@ def test_again(user: User, stream: Stream) -> None:
     got = user.micro("events", "consume", "orders", "-n", "3")
     assert [line.split()[0] for line in got.out.splitlines()] == ["42", "43", "44"]
     assert [request.start_offset for request in stream.requests] == [42, 44]
+    assert [request.count for request in stream.requests] == [3, 1]
     assert got.err.startswith(
         "Disconnected. The connection to 127.0.0.1:8081 broke. Events are kept; trying again.\nConnected again"
     )

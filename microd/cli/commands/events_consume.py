@@ -101,7 +101,7 @@ class _Consuming:
         self._start = start
         self._manual = manual
         self._ack_wait = ack_wait
-        self._window = _WINDOW
+        self._left = 0
         # The ids of what was printed and is not acknowledged yet, and of what was acknowledged last.
         self._printed: list[str] = []
         self._said: list[str] = []
@@ -124,15 +124,15 @@ class _Consuming:
         """Print so many events; 0: without end."""
         from microd.cli.following import follow
 
-        self._window = min(count, _WINDOW) or _WINDOW
         if self._start.start == LATEST and not self._group:
             self._start = self._end()
-        shown = 0
+        shown, self._left = 0, count
         stream = follow(self._session, self._begin, _MEANWHILE)
         try:
             for replies, event in stream:
                 show(self._session, event, output)
                 shown += 1
+                self._left = max(0, count - shown)
                 self._done(replies, event, last=shown == count)
                 if shown == count:
                     break
@@ -166,7 +166,8 @@ class _Consuming:
             start=self._start.start,
             start_offset=self._start.offset,
             start_time=self._start.time,
-            max_in_flight=self._window,
+            max_in_flight=_WINDOW,
+            count=self._left,
         )
 
     def _end(self) -> Position:
@@ -190,7 +191,7 @@ class _Consuming:
         if not self._manual:
             return
         self._printed.append(event.id)
-        if not last and (not replies.ready or len(self._printed) * 2 > self._window):
+        if not last and (not replies.ready or len(self._printed) * 2 > _WINDOW):
             self._said, self._printed = self._printed, []
             try:
                 for each in self._said:

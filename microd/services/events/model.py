@@ -99,6 +99,7 @@ class Terms:
     @ivar retry_limit: how often an event comes again; -1: for ever.
     @ivar max_in_flight: how many events may be unacknowledged at this consumer.
     @ivar backoff: seconds before the first time it comes again, and C{backoff_max} at most.
+    @ivar count: so many events, and no more; 0: there is no end.
     """
 
     group: str = ""
@@ -109,6 +110,7 @@ class Terms:
     max_in_flight: int = 64
     backoff: float = 1.0
     backoff_max: float = 60.0
+    count: int = 0
 
 
 class Delivery(NamedTuple):

@@ -227,6 +227,7 @@ def terms_from(message: pb.ConsumeRequest) -> Terms:
         max_in_flight=message.max_in_flight or plain.max_in_flight,
         backoff=message.backoff / 1000 if message.backoff else plain.backoff,
         backoff_max=message.backoff_max / 1000 if message.backoff_max else plain.backoff_max,
+        count=message.count,
     )
 
 
