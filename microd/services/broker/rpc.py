@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from microd.kernel.caller import Account, Caller
 from microd.kernel.endpoint import Endpoint as Rpc
@@ -70,10 +70,15 @@ class BrokerWire:
             async for message in subscription:
                 shown = message.shown
                 if not isinstance(shown, pb.Message):
-                    shown = message.shown = pb.Message(header=message.header, body=message.body)
+                    shown = message.shown = pb.Message(header=_header(message), body=message.body)
                 yield shown
         finally:
             subscription.close()
+
+
+def _header(message: Message) -> Mapping[str, str]:
+    """The headers, and as one of them where an answer goes to."""
+    return {**message.header, "Reply-To": message.reply} if message.reply else message.header
 
 
 def _account(caller: Caller) -> Account:

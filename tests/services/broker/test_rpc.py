@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from microd.kernel.caller import Account, Caller
 from microd.kernel.errors import BadRequest, TooLarge, Unauthorized
 from microd.services.broker import rpc
-from microd.services.broker.model import Limits
+from microd.services.broker.model import Limits, Message
 from microd.services.broker.service import Broker
 from microd.testing.outcome import done
 from microd.wire import broker_pb2 as pb
@@ -89,6 +89,14 @@ def test_round_trip(wire: Wire) -> None:
     assert wire.publish("news", sent, metadata=metadata) == pb.Empty()
     sent.header["Micro-Trace-Id"] = "7"
     assert got == [sent]
+
+
+def test_reply(wire: Wire) -> None:
+    """Where an answer goes to is a header of the message, whatever its publisher wrote there."""
+    got, _ = wire.subscribe("orders")
+    wire.broker.publish("acme", "orders", Message({"A": "1", "Reply-To": "forged"}, b"x", "_INBOX.1"))
+    wire.broker.publish("acme", "orders", Message({"A": "1"}, b"x"))
+    assert [dict(each.header) for each in got] == [{"A": "1", "Reply-To": "_INBOX.1"}, {"A": "1"}]
 
 
 def test_tenants(wire: Wire) -> None:
