@@ -60,6 +60,7 @@ from microd.services.registry.service import Registry
 from microd.services.runtime import model as runtime_model
 from microd.services.runtime import rpc as runtime_rpc
 from microd.services.runtime.backends.local.processes import KeptLauncher
+from microd.services.runtime.events import Chronicle
 from microd.services.runtime.records import StoredRecords
 from microd.services.runtime.service import Runtime
 from microd.services.store import rpc as store_rpc
@@ -235,6 +236,7 @@ class _Assembly:
                 log_files=wanted.log_files,
                 upload=wanted.max_source,
             ),
+            announce=Chronicle(self._events) if "events" in self._services else None,
         )
 
     async def _credentials(self, namespace: str, id: str) -> runtime_model.Account:

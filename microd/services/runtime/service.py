@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from microd.kernel.errors import BadRequest, Conflict, NotFound, Unavailable
 from microd.kernel.health import Figure, gauge
-from microd.services.runtime import rules
+from microd.services.runtime import events, rules
 from microd.services.runtime.backends.local.deployment import Deployment
 from microd.services.runtime.backends.local.instance import Machine
 from microd.services.runtime.backends.local.logs import Logs
@@ -39,6 +39,7 @@ class Runtime(Service):
 
     @param folder: of the daemon's data; C{sources}, C{logs} and C{venvs} are made in it.
     @param proxy: the address by which services reach the platform; asked when the first of them is started.
+    @param announce: told of each change, by its name (L{microd.services.runtime.events}), once it is kept; must not raise.
     @param environment: the daemon's own; services see what L{rules.inherited} leaves of it.
     """
 
@@ -58,12 +59,14 @@ class Runtime(Service):
         in_thread: InThread,
         environment: Mapping[str, str],
         limits: Limits | None = None,
+        announce: Callable[[str, Spec], None] | None = None,
     ) -> None:
         self._folder = folder
         self._clock = clock
         self._launcher = launcher
         self._records = records
         self._revoke = revoke
+        self._announce = announce
         self._in_thread = in_thread
         self._limits = limits = limits or Limits()
         tag = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
@@ -249,6 +252,7 @@ class Runtime(Service):
             keep = deployment is not None and deployment.serves
             record = Record(spec, deployment.serving if deployment is not None and keep else None)
             await self._records.save(record)
+            self._tell(events.CREATED if deployment is None else events.UPDATED, spec)
             if not self.running:
                 return
             if deployment is None:
@@ -259,6 +263,7 @@ class Runtime(Service):
     async def _delete(self, key: Key, deployment: Deployment) -> None:
         with self._alone(key):
             await self._records.remove(key)
+            self._tell(events.DELETED, deployment.spec)
             folders = deployment.folders
             await deployment.stop()
             await self._revoke(key.namespace, key.account)
@@ -266,6 +271,10 @@ class Runtime(Service):
             self._logs.close(key)
             for folder in folders:
                 await self._unused(folder)
+
+    def _tell(self, what: str, spec: Spec) -> None:
+        if self._announce is not None:
+            self._announce(what, spec)
 
     def _resume(self, record: Record) -> None:
         key = record.spec.key

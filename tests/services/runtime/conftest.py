@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import tarfile
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
@@ -127,6 +127,7 @@ class House:
         self.registry = Registry(self.clock)
         self.swept: list[str] = []
         self.revoked: list[str] = []
+        self.announce: Callable[[str, Spec], None] = lambda what, spec: None
         self.runtime = self.build()
         self.runtime.startService()
 
@@ -149,6 +150,7 @@ class House:
             in_thread=lambda work: execute(work),
             environment={"PATH": "/usr/bin", "MICRO_AUTH_PRIVATE_KEY": SECRET, "LANG": "C"},
             limits=self.limits,
+            announce=lambda what, spec: self.announce(what, spec),
         )
 
     def restart(self) -> None:
