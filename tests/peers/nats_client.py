@@ -110,7 +110,7 @@ async def facts(player: Player) -> Any:
         },
         "types": {
             name: type(info.get(name)).__name__
-            for name in ("server_id", "server_name", "version", "go", "host", "port", "git_commit")
+            for name in ("server_id", "server_name", "version", "host", "port", "git_commit")
         },
     }
     await nc.close()
