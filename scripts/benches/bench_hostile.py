@@ -145,12 +145,16 @@ def helper(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 @contextmanager
 def daemon() -> Iterator[Door]:
-    """The daemon as operators start it, which allows as many subscriptions as nats-server does."""
+    """The daemon as operators start it, which allows as many subscriptions as nats-server does, and lets less wait: a
+    client who reads nothing is to lose messages within a window."""
     with tempfile.TemporaryDirectory() as folder:
         platform = Platform(Path(folder) / "home")
         try:
             process = platform.start(
-                MICRO_NATS_ADDRESS="127.0.0.1:0", MICRO_BROKER_MAX_SUBSCRIPTIONS="200000"
+                MICRO_NATS_ADDRESS="127.0.0.1:0",
+                MICRO_NATS_MAX_SUBSCRIPTIONS="200000",
+                MICRO_NATS_MAX_PENDING=str(2 << 20),
+                MICRO_BROKER_MAX_SUBSCRIPTIONS="200000",
             )
             secret = (platform.data / "admin-secret").read_text().strip()
             yield Door(platform.door("nats"), secret, process.pid)
