@@ -20,6 +20,12 @@ from typing import Protocol
 from microd.gateways.nats.model import Limits
 from microd.services.broker.subscription import Budget
 
+#: What a piece of a backlog takes in memory beside its bytes.
+_PIECE = 150
+
+#: Bytes that each piece of a backlog takes beyond its own.
+OVERHEAD = 128
+
 
 class Transport(Protocol):
     """What is asked of a transport of Twisted's."""
@@ -47,7 +53,6 @@ class Counts:
     """
 
     __slots__ = (
-        "connections",
         "in_bytes",
         "in_messages",
         "lost",
@@ -58,7 +63,6 @@ class Counts:
     )
 
     def __init__(self) -> None:
-        self.connections = 0
         self.subscriptions = 0
         self.in_messages = self.in_bytes = 0
         self.out_messages = self.out_bytes = 0
@@ -68,9 +72,8 @@ class Counts:
 class Outlet:
     """The way out of one connection; a push producer of its transport.
 
-    @ivar out: pieces that wait for the end of the turn; lines end between them.
-    @ivar said: how many of them are no part of a message.
-    @ivar held: bytes in the backlog.
+    @ivar out: pieces that wait for the end of the turn; lines end between them. Always the same list.
+    @ivar waiting: bytes which the transport did not take; 1 where it only takes no more.
     @ivar lost: messages dropped.
     """
 
@@ -78,60 +81,80 @@ class Outlet:
         "_backlog",
         "_behind",
         "_counts",
-        "_cut",
         "_finishing",
         "_limits",
+        "_said",
+        "_slow",
+        "_touched",
         "_transport",
         "budget",
         "held",
         "lost",
         "out",
-        "said",
     )
 
-    def __init__(self, limits: Limits, counts: Counts, cut: Callable[[], None]) -> None:
+    def __init__(
+        self, limits: Limits, counts: Counts, touched: list[Outlet], slow: Callable[[bool], None]
+    ) -> None:
+        """@param slow: told when messages are lost for the first time, and whether the connection must go."""
         self._limits = limits
         self._counts = counts
-        self._cut = cut
+        self._touched = touched
+        self._slow = slow
         self._transport: Transport | None = None
         self._behind = False
         self._finishing = False
         self._backlog: deque[tuple[bytes, int]] = deque()
+        self._said = 0
         self.out: list[bytes] = []
-        self.said = 0
         self.held = 0
         self.lost = 0
         self.budget: Budget | None = None
+
+    @property
+    def waiting(self) -> int:
+        return self.held + self._behind
 
     def open(self, transport: Transport) -> None:
         """Begin to send."""
         self._transport = transport
         transport.registerProducer(self, True)
 
+    def touch(self) -> None:
+        """Something is about to be put into C{out}, which is empty: have it sent when the turn ends."""
+        self._touched.append(self)
+
+    def put(self, head: bytes, payload: bytes) -> None:
+        """Send a message, with the turn's end."""
+        if not self.out:
+            self._touched.append(self)
+        self.out += (head, payload)
+
     def say(self, line: bytes) -> None:
         """Say something that is no message, with the turn's end."""
+        if not self.out:
+            self._touched.append(self)
         self.out.append(line)
-        self.said += 1
+        self._said += 1
 
     def flush(self) -> None:
         """Send what has gathered."""
         out = self.out
         if not out:
             return
-        messages = (len(out) - self.said) >> 1
+        messages = (len(out) - self._said) >> 1
         out.append(b"")
         data = b"\r\n".join(out)
         out.clear()
-        said, self.said = self.said, 0
-        transport = self._transport
-        if transport is None:
+        said, self._said = self._said, 0
+        if self._transport is None:
             return
         if self._behind:
             self._keep(data, messages, said)
             return
         self._counts.out_messages += messages
         self._counts.out_bytes += len(data)
-        transport.write(data)
+        self._transport.write(data)
 
     def finish(self) -> None:
         """Hang up, once all is sent."""
@@ -156,7 +179,7 @@ class Outlet:
         backlog = self._backlog
         while backlog and not self._behind and self._transport is not None:
             data, messages = backlog.popleft()
-            self._gone(len(data))
+            self._gone(data)
             self._counts.out_messages += messages
             self._counts.out_bytes += len(data)
             self._transport.write(data)
@@ -168,18 +191,20 @@ class Outlet:
         self._release()
 
     def _keep(self, data: bytes, messages: int, said: int) -> None:
-        if self._fits(len(data)):
+        """The transport takes no more."""
+        policy = self._limits.slow
+        if self._fits(data):
             self._hold(data, messages)
-        elif said or self._limits.slow == "disconnect":
+        elif said or policy == "disconnect":
             self._counts.slow += 1
-            self._lose(messages)
-            self._cut()
-        elif self._limits.slow == "drop-oldest" and self._make_room(len(data)):
+            self._lose(messages, True)
+        elif policy == "drop-oldest" and self._make_room(data):
             self._hold(data, messages)
         else:
-            self._lose(messages)
+            self._lose(messages, False)
 
-    def _fits(self, size: int) -> bool:
+    def _fits(self, data: bytes) -> bool:
+        size = len(data) + OVERHEAD
         budget = self.budget
         if self.held + size > self._limits.pending:
             return False
@@ -187,26 +212,31 @@ class Outlet:
 
     def _hold(self, data: bytes, messages: int) -> None:
         self._backlog.append((data, messages))
-        self.held += len(data)
+        self.held += len(data) + OVERHEAD
         if self.budget is not None:
-            self.budget.used += len(data)
+            self.budget.used += len(data) + OVERHEAD
 
-    def _gone(self, size: int) -> None:
-        self.held -= size
+    def _gone(self, data: bytes) -> None:
+        self.held -= len(data) + OVERHEAD
         if self.budget is not None:
-            self.budget.used -= size
+            self.budget.used -= len(data) + OVERHEAD
 
-    def _make_room(self, size: int) -> bool:
-        while self._backlog and not self._fits(size):
-            data, messages = self._backlog.popleft()
-            self._gone(len(data))
-            self._lose(messages)
-        return self._fits(size)
+    def _make_room(self, data: bytes) -> bool:
+        while self._backlog and not self._fits(data):
+            gone, messages = self._backlog.popleft()
+            self._gone(gone)
+            self._lose(messages, False)
+        return self._fits(data)
 
-    def _lose(self, messages: int) -> None:
+    def _lose(self, messages: int, cut: bool) -> None:
+        first = not self.lost
         self.lost += messages
         self._counts.lost += messages
+        if first or cut:
+            self._slow(cut)
 
     def _release(self) -> None:
-        self._gone(self.held)
+        if self.budget is not None:
+            self.budget.used -= self.held
+        self.held = 0
         self._backlog.clear()

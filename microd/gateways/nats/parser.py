@@ -9,6 +9,7 @@ C{Parser Error} here.
 from __future__ import annotations
 
 import json
+import re
 from typing import NamedTuple
 
 from microd.gateways.nats.model import Connect
@@ -20,6 +21,7 @@ LARGE = "Maximum Payload Violation"
 NO_HEADERS = "message headers not supported"
 
 _DIGITS = 9
+_BLANKS = re.compile(rb"[ \t\r]+")
 
 
 class ProtocolError(Exception):
@@ -39,6 +41,40 @@ class Publication(NamedTuple):
     headers: int
     size: int
     sizes: bytes
+
+
+def words(line: bytes) -> list[bytes]:
+    """The words of a line, the verb first."""
+    return _BLANKS.sub(b" ", line).strip(b" ").split(b" ")
+
+
+def require_short(line: bytes, most: int) -> None:
+    """Let a line pass with so many bytes behind its verb.
+
+    @raise ProtocolError: there are more.
+    """
+    if len(line) > most and len(line) - line.replace(b"\t", b" ").find(b" ") - 1 > most:
+        raise ProtocolError(LONG_LINE)
+
+
+def is_connect(line: bytes) -> bool:
+    """Whether a line begins with C{CONNECT}."""
+    return line[:8].upper() in (b"CONNECT ", b"CONNECT\t")
+
+
+def is_unsub(line: bytes) -> bool:
+    """Whether a line begins with C{UNSUB}."""
+    return line[:6].upper() in (b"UNSUB ", b"UNSUB\t")
+
+
+def is_publication(line: bytes) -> bool:
+    """Whether a line begins with C{PUB} or C{HPUB}."""
+    return line[:4].upper() in (b"PUB ", b"PUB\t") or line[:5].upper() in (b"HPUB ", b"HPUB\t")
+
+
+def is_info(line: bytes) -> bool:
+    """Whether a line begins with C{INFO}."""
+    return line[:5].upper() in (b"INFO ", b"INFO\t")
 
 
 def size_from(text: bytes) -> int:

@@ -2,7 +2,7 @@
 
 This is the seam to the door, which has the listener, TLS and the accounts::
 
-    exchange = Exchange(broker)                       one a door: what its connections share; exchange.counts, exchange.figures()
+    exchange = Exchange(broker)                       one a door: what its connections share; exchange.counts
     session = Session(exchange, limits, clock, info=..., authenticate=..., ended=..., begin_tls=..., events=...)
     session.connected(transport, peer)                INFO goes out; then begin_tls(), where the door wants TLS at once
     session.data_received(data)
@@ -36,89 +36,29 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from microd.gateways.nats import parser
+from microd.gateways.nats.exchange import Exchange
+from microd.gateways.nats.inbound import Inbound
 from microd.gateways.nats.model import Admitted, Connect, Limits
-from microd.gateways.nats.outlet import Counts, Outlet, Transport
-from microd.gateways.nats.parser import ProtocolError, Publication
+from microd.gateways.nats.outlet import Outlet, Transport
+from microd.gateways.nats.parser import UNKNOWN, ProtocolError
+from microd.gateways.nats.plans import Plan
+from microd.gateways.nats.publishing import Publishing
+from microd.gateways.nats.subscription import Sub
 from microd.kernel.caller import Account
 from microd.kernel.errors import MicroError
 from microd.services.broker import rules
-from microd.services.broker.model import Message
-from microd.services.broker.service import Broker, Place
-from microd.services.broker.subjects import is_pattern, is_subject
+from microd.services.broker.service import Place
+from microd.services.broker.subjects import MOST_TOKENS, is_pattern, is_wild
 from microd.services.events.interface import IEvents
+
+__all__ = ["LATE", "NOT_IN", "SLOW", "STALE", "TOO_MANY", "Exchange", "Session"]
 
 NOT_IN = "Authorization Violation"
 STALE = "Stale Connection"
 SLOW = "Slow Consumer"
 LATE = "Authentication Timeout"
 TOO_MANY = "maximum subscriptions exceeded"
-
-
-class Exchange:
-    """What the connections of a door share."""
-
-    def __init__(self, broker: Broker) -> None:
-        self.broker = broker
-        self.counts = Counts()
-        self.touched: list[Session] = []
-
-    def flush(self) -> None:
-        """Send to all who were given something."""
-        touched, self.touched = self.touched, []
-        for session in touched:
-            session.outlet.flush()
-
-
-class Sub:
-    """A subscription of a connection; a L{microd.services.broker.interface.Receiver}.
-
-    @ivar most: it ends after so many messages; 0: it does not.
-    """
-
-    __slots__ = ("delivered", "most", "pattern", "queue", "session", "sid")
-
-    subjects_only = True
-
-    def __init__(self, session: Session, sid: bytes, pattern: bytes, queue: str) -> None:
-        self.session = session
-        self.sid = sid
-        self.pattern = pattern
-        self.queue = queue
-        self.delivered = 0
-        self.most = 0
-
-    @property
-    def waiting(self) -> int:
-        """Bytes which wait for the connection."""
-        outlet = self.session.outlet
-        return outlet.held + len(outlet.out)
-
-    def deliver(self, topic: str, message: Message) -> None:
-        """Pass on what another protocol published."""
-        block = message.block
-        size = len(block) + len(message.body)
-        sizes = b"%d %d" % (len(block), size) if block else b"%d" % size
-        said = Publication(topic.encode(), message.reply.encode(), len(block) if block else -1, size, sizes)
-        self.take(said, block + message.body)
-        self.session.exchange.flush()
-
-    def take(self, said: Publication, payload: bytes) -> None:
-        """Send a message."""
-        session = self.session
-        reply = said.reply + b" " if said.reply else b""
-        if said.headers <= 0:
-            head = b"MSG %b %b %b%b" % (said.subject, self.sid, reply, said.sizes.split(b" ")[-1])
-        elif session.headers:
-            head = b"HMSG %b %b %b%b" % (said.subject, self.sid, reply, said.sizes)
-        else:
-            payload = payload[said.headers :]
-            head = b"MSG %b %b %b%d" % (said.subject, self.sid, reply, len(payload))
-        if not session.outlet.out:
-            session.exchange.touched.append(session)
-        session.outlet.out += (head, payload)
-        self.delivered += 1
-        if self.delivered == self.most:
-            session.forget(self)
+TOO_DEEP = "subject has exceeded number of tokens limit"
 
 
 class Session:
@@ -128,6 +68,34 @@ class Session:
     """
 
     log = Logger()
+
+    __slots__ = (
+        "_asking",
+        "_authenticate",
+        "_begin_tls",
+        "_clock",
+        "_ended",
+        "_events",
+        "_info",
+        "_over",
+        "_pings",
+        "_place",
+        "_publishing",
+        "_question",
+        "_resting",
+        "_subs",
+        "_subscribes",
+        "_timer",
+        "_transport",
+        "account",
+        "connect",
+        "exchange",
+        "headers",
+        "inbound",
+        "limits",
+        "outlet",
+        "peer",
+    )
 
     def __init__(
         self,
@@ -143,9 +111,10 @@ class Session:
     ) -> None:
         self.exchange = exchange
         self.limits = limits
-        self.outlet = Outlet(limits, exchange.counts, self._too_slow)
+        self.outlet = Outlet(limits, exchange.counts, exchange.touched, self._slow)
+        self.inbound = Inbound(self, exchange.counts, limits.control_line)
         self.account: Account | None = None
-        self.connect: Connect | None = None
+        self.connect = Connect()
         self.peer = ""
         self.headers = False
         self._clock = clock
@@ -156,11 +125,12 @@ class Session:
         self._events = events
         self._transport: Transport | None = None
         self._place: Place | None = None
+        self._publishing: Publishing | None = None
         self._subs: dict[bytes, Sub] = {}
-        self._rest = b""
         self._asking = False
         self._question: Deferred[None] | None = None
-        self._publishes = self._subscribes = False
+        self._resting: IDelayedCall | None = None
+        self._subscribes = False
         self._over = False
         self._pings = 0
         self._timer: IDelayedCall | None = None
@@ -169,7 +139,6 @@ class Session:
         """Greet."""
         self._transport = transport
         self.peer = peer
-        self.exchange.counts.connections += 1
         self.outlet.open(transport)
         self._timer = self._clock.callLater(self.limits.authentication, self.close, LATE)
         self.say_info()
@@ -180,17 +149,8 @@ class Session:
         """Do what a client says."""
         if self._over:
             return
-        if self._rest:
-            data = self._rest + data
-        self._rest = b""
-        if self._asking:
-            self._rest = data
-            return
-        try:
-            self._rest = self._read(data)
-        except ProtocolError as error:
-            self.close(str(error))
-        self.exchange.flush()
+        self.exchange.counts.in_bytes += len(data)
+        self._take(self.inbound.feed, data)
 
     def lost(self) -> None:
         """The connection is gone."""
@@ -200,7 +160,10 @@ class Session:
 
     def permit(self, *, publish: bool, subscribe: bool) -> None:
         """The account may do this from now on; subscriptions which it may not have end."""
-        self._publishes, self._subscribes = publish, subscribe
+        self._subscribes = subscribe
+        if self._publishing is not None:
+            self._publishing.refresh(permitted=publish)
+            self._look()
         if not subscribe:
             self._forget_all()
 
@@ -214,7 +177,7 @@ class Session:
         if self._over or self._transport is None:
             return
         if text:
-            self._error(text)
+            self.error(text)
         self._end()
         self.outlet.flush()
         if self._transport is not None:
@@ -229,212 +192,197 @@ class Session:
         if transport is not None:
             transport.abortConnection()
 
+    # -- what those who do the work ask for
+
+    def line(self, line: bytes) -> Plan | None:
+        """Do what a line says; for a publication, plan it.
+
+        @raise ProtocolError: it is against the protocol.
+        """
+        verb = line[:4]
+        if self._publishing is None:
+            self._introduce(line)
+            return None
+        if verb == b"PUB ":
+            return self._publishing.line(line)
+        parser.require_short(line, self.limits.control_line)
+        return self._command(verb.upper(), line)
+
+    def error(self, text: str) -> None:
+        """Say what was wrong."""
+        self.outlet.say(b"-ERR '%b'" % text.encode())
+
+    def done(self) -> None:
+        """Say that it was done, to who wants to hear it."""
+        if self.connect.verbose:
+            self.outlet.say(b"+OK")
+
     def forget(self, sub: Sub) -> None:
         """End a subscription."""
-        if self._subs.pop(sub.sid, None) is not None:
+        if self._subs.get(sub.sid) is sub:
+            del self._subs[sub.sid]
             self._leave(sub)
 
-    def _read(self, data: bytes) -> bytes:
-        """Take what is complete; what is not is left."""
-        start = 0
-        while not self._over and not self._asking:
-            end = data.find(b"\n", start)
-            if end < 0:
-                self._require_short(data[start:])
-                break
-            line = data[start : end + 1]
-            words = line.split()
-            verb = line[:4].upper()
-            after = end + 1
-            if self.account is None:
-                self._introduce(verb, line)
-                start = after
-            elif verb.rstrip() == b"PUB" or verb == b"HPUB":
-                self._require_short(line)
-                said = parser.publication(words, verb == b"HPUB")
-                until = after + said.size
-                self._require_payload(said)
-                if len(data) < until + 2:
-                    break
-                if data[until : until + 2] != b"\r\n":
-                    raise ProtocolError(parser.UNKNOWN)
-                self._publish(said, data[after:until])
-                start = until + 2
-            else:
-                self._command(verb, line, words)
-                start = after
-        return data[start:]
+    def rest(self) -> None:
+        """Let others have their turn, then go on."""
+        if self._resting is None and not self._over:
+            self._halt()
+            self._resting = self._clock.callLater(0, self._rested)
 
-    def _require_short(self, line: bytes) -> None:
-        if len(line) > self.limits.control_line + 8:
-            raise ProtocolError(parser.LONG_LINE)
+    # -- the rest
 
-    def _require_payload(self, said: Publication) -> None:
-        if said.size > self.limits.payload:
-            raise ProtocolError(parser.LARGE)
-        if said.headers >= 0 and not self.headers:
-            raise ProtocolError(parser.NO_HEADERS)
+    def _take(self, take: Callable[..., None], *what: bytes) -> None:
+        try:
+            take(*what)
+        except ProtocolError as error:
+            text = str(error)
+            self.close(NOT_IN if self.account is None and text == UNKNOWN else text)
+        if self._publishing is not None:
+            self._publishing.settle()
+        if self.exchange.touched:
+            self.exchange.flush()
 
-    def _introduce(self, verb: bytes, line: bytes) -> None:
-        """Only C{CONNECT} is heard from somebody who is not known."""
-        if line[:8].upper() != b"CONNECT " and line[:8].upper() != b"CONNECT\t":
-            raise ProtocolError(NOT_IN)
-        self._require_short(line)
-        self.connect = connect = parser.connect(line[8:])
-        if connect.no_responders and not connect.headers:
-            raise ProtocolError("no responders requires headers support")
+    def _rested(self) -> None:
+        self._resting = None
+        self._go_on()
+
+    def _halt(self) -> None:
+        self.inbound.halted = True
         if self._transport is not None:
             self._transport.pauseProducing()
+
+    def _go_on(self) -> None:
+        if self._over or self._asking or self._resting is not None:
+            return
+        if self._transport is not None:
+            self._transport.resumeProducing()
+        self._take(self.inbound.go_on)
+
+    def _introduce(self, line: bytes) -> None:
+        """Only C{CONNECT} is heard from somebody who is not known."""
+        if not parser.is_connect(line):
+            raise ProtocolError(NOT_IN)
+        self.connect = self._read_connect(line)
+        self._halt()
         self._asking = True
-        self._question = Deferred.fromCoroutine(self._ask(connect))
+        self._question = Deferred.fromCoroutine(self._ask(self.connect))
+
+    def _read_connect(self, line: bytes) -> Connect:
+        parser.require_short(line, self.limits.control_line)
+        connect = parser.connect(line[8:])
+        if connect.no_responders and not connect.headers:
+            raise ProtocolError("no responders requires headers support")
+        return connect
 
     async def _ask(self, connect: Connect) -> None:
+        admitted: Admitted | None = None
         try:
             admitted = await self._authenticate(connect)
         except MicroError:
-            self._asking = False
-            self.close(NOT_IN)
-            return
-        except Exception:  # noqa: BLE001 whoever cannot be told apart stays outside
+            pass
+        except Exception:  # noqa: BLE001 - whoever cannot be told apart stays outside
             self.log.failure("authentication of {peer} failed", peer=self.peer)
-            self._asking = False
-            self.close(NOT_IN)
-            return
         self._asking = False
-        if not self._over:
-            self._come_in(connect, admitted)
+        if self._over:
+            return
+        if admitted is None:
+            self.close(NOT_IN)
+        else:
+            self._come_in(admitted)
 
-    def _come_in(self, connect: Connect, admitted: Admitted) -> None:
+    def _come_in(self, admitted: Admitted) -> None:
+        exchange = self.exchange
         self.account = admitted.account
-        self.headers = connect.headers
-        self._publishes, self._subscribes = admitted.publish, admitted.subscribe
-        self._place = self.exchange.broker.enter(admitted.account.issuer)
-        self.outlet.budget = self._place.budget
+        self.headers = self.connect.headers
+        self._subscribes = admitted.subscribe
+        self._place = place = exchange.broker.enter(admitted.account.issuer)
+        self.outlet.budget = place.budget
+        self._publishing = Publishing(self, exchange, place, self.limits, None, admitted.publish)
+        self._look()
         self._pinging()
-        self._done()
-        if self._transport is not None:
-            self._transport.resumeProducing()
-        rest, self._rest = self._rest, b""
-        if rest:
-            self.data_received(rest)
-        self.exchange.flush()
+        self.done()
+        self._go_on()
 
-    def _command(self, verb: bytes, line: bytes, words: list[bytes]) -> None:
+    def _look(self) -> None:
+        """Have what is remembered looked at, where that holds for this client."""
+        assert self._place is not None
+        assert self._publishing is not None
+        self.inbound.look(self._place.topics.memo if self._publishing.plain else {})
+
+    def _command(self, verb: bytes, line: bytes) -> Plan | None:
         if verb == b"PING":
-            self._answer(b"PONG")
+            self.outlet.say(b"PONG")
         elif verb == b"PONG":
             self._pings = 0
         elif verb in (b"SUB ", b"SUB\t"):
-            self._require_short(line)
-            self._subscribe(*parser.subscription(words))
-        elif words and words[0].upper() == b"UNSUB" and line[5:6] in (b" ", b"\t"):
-            self._require_short(line)
-            self._unsubscribe(*parser.unsubscription(words))
-        elif line[:8].upper() in (b"CONNECT ", b"CONNECT\t"):
-            self._require_short(line)
-            self.connect = parser.connect(line[8:])
-            self.headers = self.connect.headers
-            self._done()
-        elif verb[:3] == b"+OK" or (verb == b"INFO" and line[4:5] in (b" ", b"\t")):
+            self._subscribe(*parser.subscription(parser.words(line)))
+        elif parser.is_unsub(line):
+            self._unsubscribe(*parser.unsubscription(parser.words(line)))
+        elif parser.is_publication(line):
+            assert self._publishing is not None
+            return self._publishing.line(line)
+        elif parser.is_connect(line):
+            self._connect_again(line)
+        elif verb[:3] == b"+OK" or parser.is_info(line):
             pass
         elif verb == b"-ERR":
-            self.close()
+            raise ProtocolError(parser.BAD_ARGUMENTS)
         else:
             raise ProtocolError(parser.UNKNOWN)
+        return None
 
-    def _answer(self, line: bytes) -> None:
-        if not self.outlet.out:
-            self.exchange.touched.append(self)
-        self.outlet.say(line)
-
-    def _error(self, text: str) -> None:
-        self._answer(b"-ERR '%b'" % text.encode())
-
-    def _done(self) -> None:
-        if self.connect is not None and self.connect.verbose:
-            self._answer(b"+OK")
+    def _connect_again(self, line: bytes) -> None:
+        """Other wishes; who it is, and what it can be sent, stays."""
+        assert self._publishing is not None
+        self.connect = self._read_connect(line)
+        self._publishing.refresh()
+        self._look()
+        self.done()
 
     def _subscribe(self, pattern: bytes, queue: bytes, sid: bytes) -> None:
         place = self._place
         assert place is not None
         if not is_pattern(pattern):
-            self._error("Invalid Subject")
+            self.error("Invalid Subject")
             return
         if not self._subscribes:
-            self._error(f'Permissions Violation for Subscription to "{pattern.decode("utf-8", "replace")}"')
+            self.error(f'Permissions Violation for Subscription to "{pattern.decode("utf-8", "replace")}"')
             return
         if sid not in self._subs:
-            if len(self._subs) >= self.limits.subscriptions:
-                self._error(TOO_MANY)
+            if len(self._subs) >= self.limits.subscriptions or not self._has_room(place):
+                self.error(TOO_MANY)
                 return
-            try:
-                rules.require_room(place.weight, place.namespace, self.exchange.broker.limits)
-            except MicroError:
-                self._error(TOO_MANY)
+            if is_wild(pattern) and pattern.count(b".") >= MOST_TOKENS:
+                self.error(TOO_DEEP)
                 return
             sub = Sub(self, sid, pattern, queue.decode("utf-8", "surrogateescape"))
             self._subs[sid] = sub
             place.topics.add(pattern, sub.queue, sub)
             place.weight += rules.weight(pattern)
             self.exchange.counts.subscriptions += 1
-        self._done()
+        self.done()
+
+    def _has_room(self, place: Place) -> bool:
+        try:
+            rules.require_room(place.weight, place.namespace, self.exchange.broker.limits)
+        except MicroError:
+            return False
+        return True
 
     def _unsubscribe(self, sid: bytes, most: int) -> None:
         sub = self._subs.get(sid)
         if sub is not None:
             if most > sub.delivered:
+                assert self._place is not None
                 sub.most = most
+                self._place.topics.changed(sub.pattern)
             else:
                 self.forget(sub)
-        self._done()
-
-    def _publish(self, said: Publication, payload: bytes) -> None:
-        place, connect = self._place, self.connect
-        assert place is not None
-        assert connect is not None
-        counts = self.exchange.counts
-        counts.in_messages += 1
-        counts.in_bytes += len(payload)
-        if not is_subject(said.subject):
-            self._error("Invalid Publish Subject")
-            return
-        if not self._publishes:
-            self._error(f'Permissions Violation for Publish to "{said.subject.decode("utf-8", "replace")}"')
-            return
-        self._done()
-        heard = self._hand_out(place, said, payload, connect.echo)
-        if not heard and said.reply and connect.no_responders:
-            self._nobody(place, said.reply)
-
-    def _hand_out(self, place: Place, said: Publication, payload: bytes, echo: bool) -> int:
-        heard = 0
-        message: Message | None = None
-        for each in place.topics.audience(said.subject).chosen():
-            if isinstance(each, Sub):
-                if echo or each.session is not self:
-                    each.take(said, payload)
-                    heard += 1
-                continue
-            if message is None:
-                ahead = max(said.headers, 0)
-                reply = said.reply.decode("utf-8", "replace")
-                message = Message(None, payload[ahead:], reply, payload[:ahead])
-            each.deliver(said.subject.decode("utf-8", "replace"), message)
-            heard += 1
-        return heard
-
-    def _nobody(self, place: Place, reply: bytes) -> None:
-        """Tell the publisher that nobody answers."""
-        for each in place.topics.audience(reply).all:
-            if isinstance(each, Sub) and each.session is self:
-                status = b"NATS/1.0 503\r\n\r\n"
-                self._answer(b"HMSG %b %b %d %d\r\n%b" % (reply, each.sid, len(status), len(status), status))
-                return
+        self.done()
 
     def _pinging(self) -> None:
         """Ask from time to time whether somebody is there."""
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        self._stop_timer()
         self._timer = self._clock.callLater(self.limits.ping_interval, self._ping)
 
     def _ping(self) -> None:
@@ -442,12 +390,29 @@ class Session:
             self.close(STALE)
             return
         self._pings += 1
-        self._answer(b"PING")
+        self.outlet.say(b"PING")
         self.exchange.flush()
         self._pinging()
 
-    def _too_slow(self) -> None:
-        self.log.warn("{peer} reads too slowly: it is cut off (broker.slow)", peer=self.peer)
+    def _slow(self, cut: bool) -> None:
+        """Messages were lost for the first time, or the connection must go."""
+        account = self.account
+        if cut or self.limits.slow != "disconnect":
+            self.log.warn(
+                "{id} of {namespace} at {peer} reads too slowly: {policy} (broker.slow)",
+                id=account.id if account else "somebody",
+                namespace=account.issuer if account else "nowhere",
+                peer=self.peer,
+                policy="disconnect" if cut else self.limits.slow,
+            )
+        if cut:
+            self._cut()
+
+    def _cut(self) -> None:
+        """End it without waiting for who does not read."""
+        transport = self._transport
+        if transport is not None:
+            transport.write(b"-ERR '%b'\r\n" % SLOW.encode())
         self.abort()
 
     def _leave(self, sub: Sub) -> None:
@@ -462,16 +427,20 @@ class Session:
         for sub in subs.values():
             self._leave(sub)
 
+    def _stop_timer(self) -> None:
+        for each in (self._timer, self._resting):
+            if each is not None and each.active():
+                each.cancel()
+        self._timer = self._resting = None
+
     def _end(self) -> None:
         """Stop all but sending."""
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        self._stop_timer()
         if self._over:
             return
         self._over = True
-        self._rest = b""
-        if self._transport is not None:
-            self.exchange.counts.connections -= 1
+        self.inbound.halted = True
+        self.inbound.clear()
         question, self._question = self._question, None
         if self._asking and question is not None:
             question.cancel()

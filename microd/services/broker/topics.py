@@ -17,12 +17,9 @@ from microd.services.broker.subjects import is_pattern, is_subject, is_wild
 
 #: Members of a queue which are weighed for a message.
 _WEIGHED = 8
-#: Subjects whose audience is remembered, how many receivers these have together, and how long subjects may be; and
-#: what doors remember.
-_AUDIENCES = 16_384
-_RECEIVERS = 1 << 20
+#: Subjects longer than this are not remembered; of the others as many as keep so many references, all together.
 _LONGEST = 255
-_MEMOS = 16_384
+_REFERENCES = 250_000
 
 
 class Queue:
@@ -70,7 +67,7 @@ class Queue:
         return best
 
 
-class _Joined:
+class Joined:
     """Queues of one name under several patterns: to a subject which all of them mean they are one."""
 
     __slots__ = ("_queues", "_turn")
@@ -120,14 +117,18 @@ class Audience:
 
     @ivar all: they get each message.
     @ivar queues: one of each gets it. Queues of the same name under different patterns are one.
+    @ivar made: a place for what a door made of it.
+    @ivar weight: references that it keeps, roughly, and what was made of it.
     """
 
-    __slots__ = ("all", "memos", "queues")
+    __slots__ = ("all", "made", "memos", "queues", "weight")
 
-    def __init__(self, all: tuple[Receiver, ...], queues: tuple[Queue | _Joined, ...]) -> None:
+    def __init__(self, all: tuple[Receiver, ...], queues: tuple[Queue | Joined, ...]) -> None:
         self.all = all
         self.queues = queues
+        self.made: object = None
         self.memos: list[bytes] | None = None
+        self.weight = 4 + len(all) + len(queues)
 
     def __len__(self) -> int:
         return len(self.all) + len(self.queues)
@@ -139,15 +140,14 @@ class Audience:
         return (*self.all, *[queue.choose() for queue in self.queues])
 
 
-_NOBODY = Audience((), ())
-
-
 class Topics:
     """Finds those who get a message.
 
     Every protocol of the broker adds its own receivers here: this is the one place which knows what a topic is.
 
     @ivar count: subscriptions.
+    @ivar effort: places in the tree that were looked at since somebody set it to 0.
+    @ivar found: the audiences which are remembered, by subject.
     @ivar memo: what doors remember; only L{remember} puts something in.
     """
 
@@ -155,15 +155,16 @@ class Topics:
         self._literal: dict[bytes, _Node] = {}
         self._tree = _Node()
         self._wild = 0
-        self._found: dict[bytes, Audience] = {}
-        self._receivers = 0
+        self.found: dict[bytes, Audience] = {}
+        self._references = 0
+        self.effort = 0
         self._by_first: dict[bytes, set[bytes]] = {}
         self.memo: dict[bytes, object] = {}
         self.count = 0
 
     def add(self, pattern: bytes, queue: str, receiver: Receiver) -> None:
         """Let C{receiver} listen; with a queue, share it. What is no pattern of NATS is taken literally."""
-        wild = is_pattern(pattern) and is_wild(pattern)
+        wild = _means_more(pattern)
         node = self._planted(pattern) if wild else self._literal.get(pattern)
         if node is None:
             node = self._literal[pattern] = _Node()
@@ -175,11 +176,11 @@ class Topics:
             node.all[receiver] = None
         self.count += 1
         self._wild += wild
-        self._changed(pattern, wild)
+        self.changed(pattern)
 
     def remove(self, pattern: bytes, queue: str, receiver: Receiver) -> None:
         """Forget one which was added so."""
-        wild = is_pattern(pattern) and is_wild(pattern)
+        wild = _means_more(pattern)
         path = self._path(pattern) if wild else [self._literal[pattern]]
         node = path[-1]
         if queue:
@@ -194,22 +195,36 @@ class Topics:
             del self._literal[pattern]
         self.count -= 1
         self._wild -= wild
-        self._changed(pattern, wild)
+        self.changed(pattern)
 
     def audience(self, subject: bytes) -> Audience:
         """Who gets the messages of a subject."""
-        found = self._found.get(subject)
+        found = self.found.get(subject)
         return self._find(subject) if found is None else found
 
-    def remember(self, audience: Audience, key: bytes, value: object) -> None:
-        """Keep something in C{memo} for as long as an audience stays as it is, or until there is no room."""
+    def remember(self, audience: Audience, key: bytes, value: object, weight: int) -> None:
+        """Keep something in C{memo} for as long as an audience stays as it is, or until there is no room.
+
+        @param weight: references that it keeps, roughly.
+        """
         if audience.memos is None:
             return
-        if len(self.memo) >= _MEMOS:
+        if self._references + weight > _REFERENCES:
             self._forget_all()
             return
         audience.memos.append(key)
         self.memo[key] = value
+        self._burden(audience, weight)
+
+    def make(self, audience: Audience, made: object, weight: int) -> None:
+        """Note what a door made of an audience, where that is remembered."""
+        if audience.memos is not None:
+            audience.made = made
+            self._burden(audience, weight)
+
+    def _burden(self, audience: Audience, weight: int) -> None:
+        audience.weight += weight
+        self._references += weight
 
     def _planted(self, pattern: bytes) -> _Node:
         node = self._tree
@@ -273,6 +288,7 @@ class Topics:
                     if same is not None:
                         below.append(same)
             level = below
+            self.effort += len(level)
             if not level:
                 return found
         return found + level
@@ -290,23 +306,24 @@ class Topics:
             everybody = [each for each in everybody if not each.subjects_only]
         if not subject:
             queues = {name: _takers(same) for name, same in queues.items()}
-        shared = [same[0] if len(same) == 1 else _Joined(same) for same in queues.values() if same]
+        shared = [same[0] if len(same) == 1 else Joined(same) for same in queues.values() if same]
         return Audience(tuple(everybody), tuple(shared))
 
     def _keep(self, subject: bytes, audience: Audience) -> None:
-        size = len(audience)
-        if len(self._found) >= _AUDIENCES or self._receivers + size > _RECEIVERS:
+        if self._references + audience.weight > _REFERENCES:
             self._forget_all()
-        self._receivers += size
+            if audience.weight > _REFERENCES:
+                return
         audience.memos = []
-        self._found[subject] = audience
+        self.found[subject] = audience
+        self._references += audience.weight
         self._by_first.setdefault(subject.partition(b".")[0], set()).add(subject)
 
-    def _changed(self, pattern: bytes, wild: bool) -> None:
-        """Forget what was found for the subjects that a pattern means."""
+    def changed(self, pattern: bytes) -> None:
+        """Forget what was found for the subjects that a pattern means: who subscribed to it has changed."""
         first = pattern.partition(b".")[0]
-        if not wild:
-            if pattern in self._found:
+        if not _means_more(pattern):
+            if pattern in self.found:
                 same = self._by_first[first]
                 same.discard(pattern)
                 if not same:
@@ -319,19 +336,23 @@ class Topics:
                 self._forget(subject)
 
     def _forget(self, subject: bytes) -> None:
-        audience = self._found.pop(subject)
-        self._receivers -= len(audience)
+        audience = self.found.pop(subject)
+        self._references -= audience.weight
         for key in audience.memos or ():
             self.memo.pop(key, None)
-        audience.memos = None
+        audience.memos = audience.made = None
 
     def _forget_all(self) -> None:
-        for audience in self._found.values():
-            audience.memos = None
-        self._found.clear()
-        self._receivers = 0
+        for audience in self.found.values():
+            audience.memos = audience.made = None
+        self.found.clear()
         self._by_first.clear()
         self.memo.clear()
+        self._references = 0
+
+
+def _means_more(pattern: bytes) -> bool:
+    return is_wild(pattern) and is_pattern(pattern)
 
 
 def _takers(queues: list[Queue]) -> list[Queue]:

@@ -1,0 +1,248 @@
+"""Plans what one client publishes, and hands out by itself what no plan fits.
+
+Plain: somebody who wants their own messages, no C{+OK}, and may publish. All others, and messages which somebody else than a few clients of NATS
+gets, are dealt with one by one, where everything is looked at that can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol, cast
+
+from microd.gateways.nats import parser
+from microd.gateways.nats.exchange import Exchange
+from microd.gateways.nats.inbound import Inbound
+from microd.gateways.nats.model import Connect, Limits
+from microd.gateways.nats.parser import LARGE, NO_HEADERS, ProtocolError, Publication
+from microd.gateways.nats.plans import Heads, Plan, heads_of
+from microd.gateways.nats.subscription import Holder, Sub
+from microd.services.broker.model import Message
+from microd.services.broker.service import Place
+from microd.services.broker.subjects import is_subject
+
+#: What subjects of events begin with.
+EVENTS = b"$EVENTS."
+
+_STATUS = b"NATS/1.0 503\r\n\r\n"
+#: Sizes as they are written, and what they mean; the usual ones.
+_SIZES: dict[bytes, int] = {}
+_SIZES_KEPT, _USUAL = 8192, 16 << 10
+#: Lines longer than this are not remembered.
+_LONGEST = 300
+#: Reads in which no lines are learned, after one in which more were new than known.
+_PAUSE = 16
+_ENOUGH = 64
+#: Deliveries, and bytes of them, after which a large audience is sent what it has.
+_STEP, _STEP_SIZE = 2048, 1 << 20
+#: Work after which others have their turn: deliveries, and places in the tree of patterns which were looked at.
+_TURN, _CARE = 3500, 8
+
+
+class Publisher(Holder, Protocol):
+    """The connection that publishes."""
+
+    connect: Connect
+    inbound: Inbound
+
+    def error(self, text: str) -> None:
+        """Say what was wrong."""
+
+    def done(self) -> None:
+        """Say that it was done, to who wants to hear it."""
+
+    def rest(self) -> None:
+        """Let others have their turn, then go on."""
+
+
+class Publishing:
+    """See the top of the module.
+
+    @ivar plain: see the top.
+    @param submit: takes what is published to C{$EVENTS.}; None: these are subjects like others.
+    """
+
+    def __init__(
+        self,
+        client: Publisher,
+        exchange: Exchange,
+        place: Place,
+        limits: Limits,
+        submit: Callable[[Publication, bytes], None] | None,
+        permitted: bool,
+    ) -> None:
+        self._client = client
+        self._exchange = exchange
+        self._topics = place.topics
+        self._found = place.topics.found.get
+        self._most = limits.payload
+        self._longest = limits.control_line
+        self._submit = submit
+        self._permitted = permitted
+        self.plain = False
+        self._largest = min(limits.payload, _USUAL - 1)
+        self._learning = 0
+        self._new = 0
+        self._seen = 0
+        self._work = 0
+        self.refresh()
+
+    def refresh(self, *, permitted: bool | None = None) -> None:
+        """What holds for the client has changed."""
+        connect = self._client.connect
+        if permitted is not None:
+            self._permitted = permitted
+        self.plain = self._permitted and connect.echo and not connect.verbose
+
+    def line(self, line: bytes) -> Plan:
+        """Plan for a line which begins with C{PUB} or C{HPUB}.
+
+        @raise ProtocolError: it is against the protocol.
+        """
+        if self.plain:
+            words = line.split(b" ")
+            if words[0] == b"PUB" and len(words) == 3:
+                audience = self._found(words[1])
+                numbers = words[2]
+                size = _SIZES.get(numbers, _USUAL)
+                if audience is not None and audience.made is not None and size <= self._largest:
+                    heads = cast(Heads, audience.made)
+                    plan = heads.plan(b"MSG", size, numbers)
+                    self._learn(line, heads, plan)
+                    return plan
+        return self._plan(line)
+
+    def settle(self) -> None:
+        """A turn is over: learn lines again, or stop, where most of them were new."""
+        counts = self._exchange.counts
+        if self._learning < 0:
+            self._learning += 1
+        elif self._new > _ENOUGH and self._new * 2 > counts.in_messages - self._seen:
+            self._learning = -_PAUSE
+        self._new = 0
+        self._seen = counts.in_messages
+
+    def _learn(self, line: bytes, heads: Heads, plan: Plan) -> None:
+        if self._learning < 0:
+            return
+        self._new += 1
+        # Lines have a blank in them, and so are never taken for anything else.
+        if len(line) <= _LONGEST and b" " in line:
+            self._topics.remember(heads.audience, line, plan, 4 + 4 * len(plan[1]))
+
+    def _plan(self, line: bytes) -> Plan:
+        parser.require_short(line, self._longest)
+        words = parser.words(line)
+        headers = words[0].upper() == b"HPUB"
+        said = parser.publication(words, headers)
+        if said.size > self._most:
+            raise ProtocolError(LARGE)
+        if headers and not self._client.headers:
+            raise ProtocolError(NO_HEADERS)
+        if self.plain and not (self._submit is not None and said.subject.startswith(EVENTS)):
+            heads = self._heads(said.subject)
+            if heads is not None and (said.headers <= 0 or heads.headers) and self._heard(heads, said):
+                return self._resting(self._planned(line, said, heads))
+        return said.size, (), partial(self._take_care, said)
+
+    def _resting(self, plan: Plan) -> Plan:
+        """The same; where finding it was much work, others have their turn afterwards."""
+        if not self._topics.effort:
+            return plan
+        size, routes, more = plan
+
+        def then(payload: bytes) -> None:
+            if more is not None:
+                more(payload)
+            self._worked(0)
+
+        return size, routes, then
+
+    def _heard(self, heads: Heads, said: Publication) -> bool:
+        """Whether nothing need be said to the publisher."""
+        return not said.reply or len(heads.audience) > 0 or not self._client.connect.no_responders
+
+    def _heads(self, subject: bytes) -> Heads | None:
+        audience = self._topics.audience(subject)
+        if audience.made is not None:
+            return cast(Heads, audience.made)
+        if not is_subject(subject):
+            return None
+        heads = heads_of(subject, audience)
+        if heads is not None:
+            self._topics.make(audience, heads, 16 * len(heads.routes))
+        return heads
+
+    def _planned(self, line: bytes, said: Publication, heads: Heads) -> Plan:
+        if said.size < _USUAL and said.headers < 0 and len(_SIZES) < _SIZES_KEPT:
+            _SIZES[said.sizes] = said.size
+        verb, numbers = (
+            (b"HMSG", said.sizes) if said.headers > 0 else (b"MSG", said.sizes.rpartition(b" ")[2])
+        )
+        if said.reply:
+            return heads.plan(verb, said.size, said.reply + b" " + numbers)
+        plan = heads.plan(verb, said.size, numbers)
+        self._learn(line, heads, plan)
+        return plan
+
+    def _take_care(self, said: Publication, payload: bytes) -> None:
+        """Hand out one message, whoever gets it, and however many they are."""
+        client = self._client
+        self._worked(_CARE)
+        if not is_subject(said.subject):
+            client.error("Invalid Publish Subject")
+            client.done()
+            return
+        if not self._permitted:
+            subject = said.subject.decode("utf-8", "replace")
+            client.error(f'Permissions Violation for Publish to "{subject}"')
+            return
+        client.done()
+        if self._submit is not None and said.subject.startswith(EVENTS):
+            self._submit(said, payload)
+        elif not self._hand_out(said, payload) and said.reply and client.connect.no_responders:
+            self._nobody(said.reply)
+
+    def _hand_out(self, said: Publication, payload: bytes) -> int:
+        client, flush = self._client, self._exchange.flush
+        echo = client.connect.echo
+        heard = 0
+        message: Message | None = None
+        step = max(1, min(_STEP, _STEP_SIZE // (len(payload) + 64)))
+        for each in self._topics.audience(said.subject).chosen():
+            if isinstance(each, Sub):
+                if each.holder is client and not echo:
+                    continue
+                each.take(said, payload)
+            else:
+                if message is None:
+                    message = _message(said, payload)
+                each.deliver(said.subject.decode("utf-8", "replace"), message)
+            heard += 1
+            if not heard % step:
+                flush()
+        self._worked(heard)
+        return heard
+
+    def _worked(self, much: int) -> None:
+        topics = self._topics
+        self._work += much + topics.effort
+        topics.effort = 0
+        if self._work >= _TURN:
+            self._work = 0
+            self._exchange.flush()
+            self._client.rest()
+
+    def _nobody(self, reply: bytes) -> None:
+        """Tell the publisher, where it awaits the answer, that nobody gives one."""
+        client = self._client
+        for each in self._topics.audience(reply).all:
+            if isinstance(each, Sub) and each.holder is client:
+                # It does not count as one of those after which the subscription ends.
+                each.outlet.put(b"HMSG %b %b %d %d" % (reply, each.sid, len(_STATUS), len(_STATUS)), _STATUS)
+                return
+
+
+def _message(said: Publication, payload: bytes) -> Message:
+    ahead = max(said.headers, 0)
+    return Message(None, payload[ahead:], said.reply.decode("utf-8", "replace"), payload[:ahead])
