@@ -152,7 +152,7 @@ class Doors:
         self.figures.append(door.figures)
         self.auth.on_revoked(door.revoked)
         self.auth.on_ruled(door.ruled)
-        return self._listener("nats", serverFromString, door, wanted.address, door.drain)
+        return self._listener("nats", serverFromString, door, wanted.address, door.drain, "tls://")
 
     def _end_with_rights(self, endings: Endings) -> None:
         """Have a door's streams end once whoever made them may make them no more."""
@@ -172,7 +172,9 @@ class Doors:
         site = OpsSite(self.reactor, self.reasons, self.figures, wanted.token)
         return self._listener("ops", serverFromString, site, wanted.address, _at_once)
 
-    def _listener(self, name: str, parse: Any, factory: Any, address: str, drain: Any) -> Listener:
+    def _listener(
+        self, name: str, parse: Any, factory: Any, address: str, drain: Any, secure: str = "https://"
+    ) -> Listener:
         row = TABLE[f"{name}.address"]
         remedy = f"choose another address with --{row.option}, {row.env} or address in [{name}] of the settings file"
         try:
@@ -190,6 +192,7 @@ class Doors:
             wanted=address,
             remedy=remedy,
             drain=partial(drain, self.settings.daemon.drain),
+            secure=secure,
         )
 
 

@@ -27,6 +27,7 @@ class Listener(Service):
     @param wanted: the address as it was configured.
     @param remedy: how to change it.
     @param drain: finishes what is in flight; called once nothing new is accepted.
+    @param secure: how addresses begin where it does TLS, for who is told of them.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Listener(Service):
         wanted: str,
         remedy: str,
         drain: Callable[[], Awaitable[object]],
+        secure: str = "https://",
     ) -> None:
         self.name = name
         self._endpoint = endpoint
@@ -45,6 +47,7 @@ class Listener(Service):
         self._wanted = wanted
         self._remedy = remedy
         self._drain = drain
+        self._secure = secure
         # A listening port of Twisted's, which IListeningPort does not quite describe: it can pause.
         self._port: Any = None
         self._opened = False
@@ -71,8 +74,8 @@ class Listener(Service):
 
     @property
     def reachable(self) -> str:
-        """The address for callers on this host: loopback where it listens on every interface; C{https://} with TLS."""
-        scheme = "https://" if self._wanted.startswith(("tls:", "ssl:")) else ""
+        """The address for callers on this host: loopback where it listens on every interface; C{https://}, or as above, with TLS."""
+        scheme = self._secure if self._wanted.startswith(("tls:", "ssl:")) else ""
         return scheme + self.address.replace("0.0.0.0:", "127.0.0.1:", 1).replace("[::]:", "[::1]:", 1)
 
     @property
