@@ -416,7 +416,8 @@ class Log:
         if isinstance(error, StoreFailed):
             # Whether it was written shows after the next start; an offset is not to be given twice.
             shared.failure = shared.failure or (
-                "the events' disk failed, and nothing is written any more: check the disk, then restart the daemon"
+                f"no more events are written, since their disk failed: {shared.store.failure or error.detail}; "
+                "check the disk, then restart the daemon"
             )
         elif not isinstance(error, OutOfSpace | Unavailable | BadRequest | TooLarge) and error.code != 412:
             # What is on disk is looked at again before the next one.
