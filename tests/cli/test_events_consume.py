@@ -220,7 +220,8 @@ def test_old_group(user: User, stream: Stream, daemon: Daemon) -> None:
 
 
 def test_gone(user: User, stream: Stream, daemon: Daemon, refusal: Any) -> None:
-    """A topic that was deleted ends it, for good."""
+    """A topic that was deleted ends it, for good, in the words that say why."""
+    daemon.refuses(ACK, 404, "there is no topic orders")
     stream.connections = [[event(1), refusal(404, "topic deleted")]]
     got = user.micro("events", "consume", "orders", "-g", "billing")
     assert (got.code, "opic deleted" in got.err) == (127, True)
@@ -240,6 +241,10 @@ def test_unacknowledged(user: User, stream: Stream, daemon: Daemon) -> None:
     [
         ([], "Missing topic. Write `micro events consume TOPIC`."),
         (["orders", "--ack=manual"], "--ack manual wants a group to acknowledge for. Add --group NAME."),
+        (
+            ["orders", "--ack-wait=0s"],
+            "--ack-wait must be more than nothing: no event could be printed in time",
+        ),
         (["orders", "--ack-wait=x"], "--ack-wait: 'x' is not a duration such as 500ms, 5s or 1h30m"),
         (["orders", "--from=0"], "--from 0 is no offset: the first is 1"),
     ],

@@ -79,6 +79,8 @@ def consume(
         patience = seconds_from(ack_wait)
     except ValueError as error:
         raise CommandFailed(f"--ack-wait: {error}") from error
+    if not patience:
+        raise CommandFailed("--ack-wait must be more than nothing: no event could be printed in time")
     where = position(start, session.now(), "--from") if start else Position(EARLIEST if group else LATEST)
     consuming = _Consuming(session, topic, group, where, ack != "auto" and bool(group), patience)
     if group and start:
@@ -136,8 +138,17 @@ class _Consuming:
                 self._done(replies, event, last=shown == count)
                 if shown == count:
                     break
-        finally:
+        except CommandFailed:
+            # Why it ended says more than that the last words were not heard.
+            with suppress(CommandFailed):
+                self._settle()
+            raise
+        except BaseException:
             self._settle()
+            raise
+        else:
+            self._settle()
+        finally:
             stream.close()
 
     def _begin(self, remote: Remote) -> Replies[Event]:
