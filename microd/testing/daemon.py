@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Literal
 
 from google.protobuf.message import Message
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from microd.kernel.caller import Account, Caller
@@ -23,12 +24,19 @@ from microd.services.config import rpc as config_rpc
 from microd.services.config.backends.store import StoredDocuments
 from microd.services.config.keyring import Keyring
 from microd.services.config.service import Config
+from microd.services.events import rpc as events_rpc
+from microd.services.events import rpc_groups
+from microd.services.events.groups.consumption import Consumption
+from microd.services.events.logs import Logs
+from microd.services.events.model import Limits as EventLimits
+from microd.services.events.service import Events
 from microd.services.store import rpc as store_rpc
 from microd.services.store.backends.memory import MemoryStore
 from microd.services.store.blobs import rpc as blobs_rpc
 from microd.services.store.blobs.backends.memory import MemoryBlobs
 from microd.services.store.model import Query, Record
 from microd.testing.outcome import done
+from microd.testing.prompt import Prompt
 from microd.txgrpc import Channel, GrpcServer, Method, RpcError, ServerCall, StatusCode
 from microd.txgrpc.memory import MemoryEndpoint, connect
 from microd.wire import auth_pb2, registry_pb2
@@ -42,7 +50,8 @@ class FakeDaemon:
     @ivar scopes: likewise; without, the account C{admin} has the scope C{admin}, all others have C{service}.
     @ivar nodes: what is registered, by node id; C{registrations} counts how often something was.
     @ivar rules: who may call whom; as in a new namespace, everybody everybody.
-    @ivar store: the store, which answers as a daemon's own does; likewise C{blobs}, C{config} and C{broker}.
+    @ivar store: the store, which answers as a daemon's own does; likewise C{blobs}, C{config}, C{broker} and C{events}.
+    @ivar prompt: the clock of those who write a little later; C{prompt.run()} has it done.
     @ivar calls: the path and metadata of each call, the latest last.
     @ivar on_register: called after each registration; C{on_deregister} after the opposite.
     @ivar services: who answers for a service, by its name.
@@ -61,6 +70,9 @@ class FakeDaemon:
         self.config = Config(clock, documents, lambda _: Keyring([b"not a secret, and 32 bytes long."]))
         done(self.config.startService())
         self.broker = Broker()
+        self.prompt = Prompt(clock)
+        self.events = self._events()
+        done(self.events.startService())
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.services: dict[str, GrpcServer] = {}
         self.on_register: Callable[[], None] = _nothing
@@ -81,6 +93,12 @@ class FakeDaemon:
         """Let no token that was given out be good any more."""
         self._tokens.clear()
 
+    def _events(self) -> Events:
+        store, limits = MemoryStore(now=self.clock.seconds), EventLimits()
+        logs = Logs(store, self.prompt, limits)
+        # An event comes again after just the time that its consumer says, with no part of it taken off at random.
+        return Events(store, logs, Consumption(logs, self.prompt, limits, lambda: 0.0))
+
     def _serve(self) -> None:
         methods = {
             "/auth.Auth/Token": self._method(self._token, auth_pb2.TokenRequest),
@@ -96,6 +114,8 @@ class FakeDaemon:
             *blobs_rpc.endpoints(self.blobs),
             *config_rpc.endpoints(self.config),
             *broker_rpc.endpoints(self.broker),
+            *events_rpc.endpoints(self.events),
+            *rpc_groups.endpoints(self.events, self.clock),
         ):
             methods[endpoint.path] = self._core(endpoint)
         self.server = GrpcServer(methods, clock=self.clock, fallback=self._route)
@@ -204,8 +224,10 @@ class FakeDaemon:
         """An endpoint of the daemon's own code."""
 
         async def handler(message: Any, call: ServerCall) -> Message:
-            reply: Message = await self._answered(call, lambda caller: endpoint.handler(message, caller))
-            return reply
+            answer = self._answered(call, lambda caller: endpoint.handler(message, caller))
+            answering: Deferred[Message] = Deferred.fromCoroutine(answer)
+            self.prompt.run()
+            return await answering
 
         async def stream(message: Any, call: ServerCall) -> AsyncIterator[Message]:
             # A request, or all requests of a client that streams.
@@ -221,6 +243,12 @@ class FakeDaemon:
                 if not replies.ag_running:
                     await replies.aclose()
 
+        async def both(bodies: AsyncIterator[bytes], call: ServerCall) -> AsyncIterator[Message]:
+            async for reply in stream(_requests(bodies, endpoint), call):
+                yield reply
+
+        if endpoint.server_streaming and endpoint.client_streaming:
+            return Method("stream_stream", both, None, _bytes)
         if endpoint.server_streaming:
             return Method("unary_stream", stream, endpoint.request.FromString, _bytes)
         kind: Literal["stream_unary", "unary_unary"] = (
@@ -263,6 +291,13 @@ class FakeDaemon:
                 yield reply
 
         return Method("stream_stream", relay)
+
+
+async def _requests(bodies: AsyncIterator[bytes], endpoint: Endpoint) -> AsyncIterator[Message]:
+    kind = endpoint.request
+    async for body in bodies:
+        yield kind.FromString(body)
+        kind = endpoint.later or kind
 
 
 def _nothing() -> None:

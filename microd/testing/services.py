@@ -6,6 +6,7 @@
     reply = tester.call("Greeter.Hello", HelloRequest("Ada"), HelloReply)
     assert tester.stream("Greeter.Count", CountRequest(3), CountReply) == [...]
     tester.publish("orders", Order(7))
+    assert tester.dead_letters("orders") == []
 
 Calls go through the same bytes as in earnest. What the service calls is answered by a L{FakeDaemon}, which has a registry,
 accounts, a store, configuration, and routes to other services that the test gives it.
@@ -32,6 +33,7 @@ from microd.framework.node import grpc_server
 from microd.framework.outgoing import MetadataLike
 from microd.framework.service import Service
 from microd.framework.workers import AtOnce
+from microd.services.events.model import DeadLetter
 from microd.testing.daemon import FakeDaemon
 from microd.testing.outcome import done
 from microd.txgrpc import Channel, GrpcServer
@@ -66,8 +68,11 @@ class ServiceTester:
         self.daemon.services[service.name] = self.server
         self.client = self._client("tester", Sources())
         self.subscribers = service.subscribers.published()
+        # A connection of its own, so that functions which wait can be answered while it hands them something.
+        listening = self._client(service.name, Sources())
+        listening.activity = service.client.activity
         self._subscriptions = Subscriptions(
-            service.name, self.subscribers, service.client, service.workers, NoBridge(), self.clock
+            service.name, self.subscribers, listening, service.workers, NoBridge(), self.clock
         )
         self._subscriptions.begin()
         watching = Watching(service.client.config, NoBridge(), self.clock)
@@ -157,7 +162,14 @@ class ServiceTester:
             done(self.client.broker.publish(topic, message, headers=headers))
         if any(wish.terms is not None for wish in wishes):
             done(self.client.events.publish(topic, message, metadata=headers))
+            self.daemon.prompt.run()
         return succeed(None)
+
+    def dead_letters(self, topic: str) -> list[DeadLetter]:
+        """The events of a topic which were dropped, or failed too often; the first one first."""
+        self.daemon.prompt.run()
+        letters, _ = done(self.daemon.events.dead_letters("micro", topic))
+        return list(letters)
 
 
 def fits(pattern: str, topic: str) -> bool:

@@ -168,14 +168,11 @@ class Consumer:
             self._outbox.put(events_pb2.AckRequest(id=id, untried=True))
 
     def leave(self) -> None:
-        """Have what was said arrive, let go of all that is here, and end; whoever iterates sees it to its end."""
+        """Have what was said arrive, and end; whoever iterates sees it to its end. What is here then goes to others of the group."""
         self._ending = True
         self._reopening.stop()
-        outbox = self._outbox
-        if outbox is not None:
-            for id in list(self._here):
-                self.release(id)
-            outbox.end()
+        if self._outbox is not None:
+            self._outbox.end()
 
     # -- how
 
@@ -205,8 +202,9 @@ class Consumer:
         """Say what could not be said before; and find out where the end is, for who is to begin there."""
         terms = self._terms
         questions = Questions(lambda: (None, False))
-        if terms.group and self._said:
-            words = dict(self._said)
+        if terms.group and any(word.success for word in self._said.values()):
+            # Of what nobody holds any more, only that it is done is believed.
+            words = {id: word for id, word in self._said.items() if word.success}
             # The topic or the group may have gone meanwhile, and the events with it.
             with suppress(BadRequest, NotFound, Unimplemented):
                 await self._caller.ask_store(questions.ack(terms.topic, terms.group, words.values()))

@@ -119,10 +119,13 @@ class Reading:
 
     def got(self, page: Page) -> Sequence[Event]:
         """What came."""
-        events = page.events[: self._left] if self._limit else page.events
+        events = page.events
         self._after, self._since = page.next, None
-        self._left -= len(events)
-        self._over = self._newest or not page.next or (bool(self._limit) and self._left <= 0)
+        self._over = self._newest or not page.next
+        if self._limit:
+            events = events[: self._left]
+            self._left -= len(events)
+            self._over = self._over or not self._left
         return events
 
 
