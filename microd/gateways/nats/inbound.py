@@ -18,8 +18,9 @@ from itertools import islice
 from typing import Protocol, cast
 
 from microd.gateways.nats.outlet import Counts
-from microd.gateways.nats.parser import LONG_LINE, UNKNOWN, ProtocolError
+from microd.gateways.nats.parser import LONG_LINE, UNFINISHED, UNKNOWN, ProtocolError
 from microd.gateways.nats.plans import Plan
+from microd.services.broker.subscription import Budget
 
 #: What is not remembered; no payload is so long.
 UNPLANNED: Plan = (-1, (), None)
@@ -52,6 +53,7 @@ class Inbound:
     """What one client sends.
 
     @ivar halted: nothing more is done until C{go_on}.
+    @ivar budget: what large payloads that are not complete may take, for all connections of a namespace.
     """
 
     __slots__ = (
@@ -64,6 +66,7 @@ class Inbound:
         "_longest",
         "_missing",
         "_rest",
+        "budget",
         "halted",
     )
 
@@ -77,6 +80,7 @@ class Inbound:
         self._missing = 0
         self._by_line = False
         self.halted = False
+        self.budget: Budget | None = None
         nothing: dict[bytes, Plan] = {}
         self._known: Callable[[bytes, Plan], Plan] = nothing.get
 
@@ -102,6 +106,7 @@ class Inbound:
     def clear(self) -> None:
         """Forget what is not complete."""
         self._rest = b""
+        self._keep(-len(self._bulk))
         self._bulk = bytearray()
         self._missing = 0
 
@@ -240,6 +245,7 @@ class Inbound:
         if size < _BULK:
             self._rest = line + b"\r\n" + rest
             return
+        self._keep(len(rest))
         self._line = line
         self._bulk = bytearray(rest)
         self._missing = size + 2 - len(rest)
@@ -248,9 +254,11 @@ class Inbound:
         """Take the rest of a large payload; what is left of the data."""
         missing = self._missing
         if len(data) < missing:
+            self._keep(len(data))
             self._bulk += data
             self._missing -= len(data)
             return b""
+        self._keep(-len(self._bulk))
         bulk, self._bulk = self._bulk, bytearray()
         bulk += memoryview(data)[:missing]
         self._missing = 0
@@ -264,6 +272,14 @@ class Inbound:
             return b""
         return rest
 
+    def _keep(self, size: int) -> None:
+        """So much more of a large payload is kept; negative: less."""
+        budget = self.budget
+        if budget is not None:
+            if size > 0 and budget.used + size > budget.most:
+                raise ProtocolError(UNFINISHED)
+            budget.used += size
+
     def _one(self, line: bytes, payload: bytes) -> None:
         """Carry out one publication by itself."""
         plan = self._client.line(line)
@@ -271,8 +287,12 @@ class Inbound:
         self._counts.in_messages += 1
         _, routes, more = plan
         for sub, _, head in routes:
-            sub.outlet.put(head, payload)
+            outlet = sub.outlet
+            outlet.put(head, payload)
             sub.delivered += 1
+            if len(payload) >= _BULK:
+                # It may be for several subscriptions of one connection, whose bounds hold for each.
+                outlet.flush()
         if more is not None:
             more(payload)
 

@@ -197,16 +197,17 @@ class Outlet:
             self._hold(data, messages)
         elif said or policy == "disconnect":
             self._counts.slow += 1
-            self._lose(messages, True)
+            self._lose(messages + sum(count for _, count in self._backlog), True)
         elif policy == "drop-oldest" and self._make_room(data):
             self._hold(data, messages)
         else:
             self._lose(messages, False)
 
     def _fits(self, data: bytes) -> bool:
-        size = len(data) + OVERHEAD
+        """Nobody holds more than what is left for others, so that the first who stop to read do not take it all."""
+        size = self.held + len(data) + OVERHEAD
         budget = self.budget
-        if self.held + size > self._limits.pending:
+        if size > self._limits.pending:
             return False
         return budget is None or size <= budget.most - budget.used
 

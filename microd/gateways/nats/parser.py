@@ -18,6 +18,7 @@ UNKNOWN = "Unknown Protocol Operation"
 BAD_ARGUMENTS = "Parser Error"
 LONG_LINE = "maximum control line exceeded"
 LARGE = "Maximum Payload Violation"
+UNFINISHED = "too many unfinished messages"
 NO_HEADERS = "message headers not supported"
 
 _DIGITS = 9

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -272,13 +272,16 @@ class Session:
         connect = parser.connect(line[8:])
         if connect.no_responders and not connect.headers:
             raise ProtocolError("no responders requires headers support")
+        if connect.protocol not in (0, 1):
+            raise ProtocolError("invalid client protocol")
         return connect
 
     async def _ask(self, connect: Connect) -> None:
         admitted: Admitted | None = None
         try:
             admitted = await self._authenticate(connect)
-        except MicroError:
+        except (MicroError, CancelledError):
+            # It is not let in, or has gone.
             pass
         except Exception:  # noqa: BLE001 - whoever cannot be told apart stays outside
             self.log.failure("authentication of {peer} failed", peer=self.peer)
@@ -297,6 +300,7 @@ class Session:
         self._subscribes = admitted.subscribe
         self._place = place = exchange.broker.enter(admitted.account.issuer)
         self.outlet.budget = place.budget
+        self.inbound.budget = place.unfinished
         self._publishing = Publishing(self, exchange, place, self.limits, None, admitted.publish)
         self._look()
         self._pinging()

@@ -20,16 +20,18 @@ from microd.services.broker.topics import Topics
 class Place:
     """One tenant's topics, and what its waiting messages take.
 
+    @ivar budget: for messages which wait to be read; C{unfinished}: for those that are not complete.
     @ivar doors: connections of other protocols which use it; it stays as long as there is one, or a subscription.
     @ivar weight: its subscriptions as they are counted (L{rules.weight}).
     """
 
-    __slots__ = ("budget", "doors", "namespace", "streams", "topics", "weight")
+    __slots__ = ("budget", "doors", "namespace", "streams", "topics", "unfinished", "weight")
 
     def __init__(self, namespace: str, limits: Limits) -> None:
         self.namespace = namespace
         self.topics = Topics()
         self.budget = Budget(limits.memory)
+        self.unfinished = Budget(limits.memory)
         self.streams = 0
         self.weight = 0
         self.doors = 0
