@@ -16,12 +16,13 @@ class Connect:
     @ivar token: C{auth_token}.
     @ivar password: C{pass}.
     @ivar verbose: it wants C{+OK} for what is done.
+    @ivar pedantic: it wants to hear of subjects to publish to which are none.
     @ivar echo: it wants its own messages, too.
     @ivar no_responders: it wants to hear at once that nobody answers.
     """
 
     verbose: bool = True
-    pedantic: bool = False
+    pedantic: bool = True
     tls_required: bool = False
     token: str = ""
     jwt: str = ""
