@@ -219,3 +219,50 @@ def test_somebody_fails(rest: Rest, told: Told, flush: Callable[[], list[str]]) 
     rest.turns()
     assert told.offsets == [2]
     assert len(flush()) == 1
+
+
+def test_company(rest: Rest, disk: Disk, told: Told) -> None:
+    """On a slow disk the next block waits a little for those who were just answered; where they do not come, it goes without, and the next ones at once."""
+    rest.submit(told, b"b", b"c")
+    rest.turns()
+    rest.submit(told, b"d", b"e")
+    rest.clock.advance(0.004)
+    disk.go_on()
+    rest.turns()
+    assert not disk.waiting, "it waits for two more"
+    rest.submit(told, b"f", b"g")
+    rest.turns()
+    assert len(disk.waiting) == 1
+    rest.submit(told, b"h")
+    rest.clock.advance(0.004)
+    disk.go_on()
+    rest.turns()
+    assert told.offsets == [2, 3, 4, 5, 6, 7]
+    assert not disk.waiting
+    rest.clock.advance(0.002)
+    rest.turns()
+    assert len(disk.waiting) == 1, "nobody came"
+    rest.submit(told, b"i")
+    rest.clock.advance(0.004)
+    disk.go_on()
+    rest.turns()
+    assert len(disk.waiting) == 1, "it has learnt"
+    disk.go_on()
+    rest.turns()
+    assert told.offsets == [2, 3, 4, 5, 6, 7, 8, 9]
+
+
+def test_gone_while_waiting(rest: Rest, disk: Disk, told: Told) -> None:
+    """A topic that is deleted while its next block waits for company refuses what is in it."""
+    rest.submit(told, b"b")
+    rest.turns()
+    rest.submit(told, b"c")
+    rest.clock.advance(0.004)
+    disk.go_on()
+    rest.turns()
+    disk.is_slow = False
+    rest.done(rest.logs.delete("acme", "orders"))
+    rest.clock.advance(0.01)
+    rest.turns()
+    assert told.offsets == [2]
+    assert [(token, error.code) for token, error in told.errors] == [(b"c", 404)]
