@@ -35,17 +35,18 @@ class Burial:
     """Buries what one group has doomed.
 
     @param open: the log of the dead letters, which is made where there is none.
+    @ivar is_committing: the store has it, and has not said how it ends.
     """
 
     log = Logger()
 
-    __slots__ = ("_again", "_is_last", "_open", "_task", "_told")
+    __slots__ = ("_again", "_is_last", "_open", "_task", "_told", "is_committing")
 
     def __init__(self, open: Callable[[], Awaitable[Log]]) -> None:
         self._open = open
         self._task: Deferred[None] | None = None
         self._again: IDelayedCall | None = None
-        self._told = self._is_last = False
+        self._told = self._is_last = self.is_committing = False
 
     @property
     def is_busy(self) -> bool:
@@ -139,13 +140,19 @@ class Burial:
             if state is None:
                 return ()
             act, mark, _ = state
+            # A later state would have in it what is being buried. Were it kept, too, and the daemon to crash, that would be buried twice.
+            self.is_committing = True
             return (act,)
 
         log = await self._open()
-        await log.append(drafts, acts)
         before = group.dead
-        for offset in offsets:
-            group.buried(offset)
+        try:
+            await log.append(drafts, acts)
+            for offset in offsets:
+                group.buried(offset)
+        finally:
+            self.is_committing = False
+            running.world.keeper.released(running)
         running.world.dead += group.dead - before
         running.kept(mark)
         running.changed()

@@ -25,6 +25,10 @@ MOST, MOST_BYTES = 256, 4 << 20
 class Keepable(Protocol):
     """Something whose state is kept."""
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it must not be written now, because it is on its way to the disk otherwise; C{Keeper.released} is called then."""
+
     def state(self, *, is_last: bool = False) -> tuple[Act, int, int] | None:
         """What is to be written, its mark and its bytes; None: nothing, it is over.
 
@@ -76,6 +80,13 @@ class Keeper:
         self._dirty.setdefault(what, []).append(waiter)
         self._hurry()
         return waiter
+
+    def released(self, what: Keepable) -> None:
+        """It is held no longer."""
+        if self._dirty.get(what):
+            self._hurry()
+        elif what in self._dirty and self._timer is None and self._writing is None:
+            self._schedule(self._pause or DELAY)
 
     def is_dirty(self, what: Keepable) -> bool:
         """Whether it has changed since it was last written."""
@@ -138,6 +149,8 @@ class Keeper:
             if len(batch) == MOST or size > MOST_BYTES:
                 self._is_urgent = True
                 break
+            if what.is_held:
+                continue
             waiters = self._dirty.pop(what)
             state = what.state(is_last=is_last)
             if state is None:

@@ -418,6 +418,11 @@ class Running(Keepable):
         if self.name and not self.is_over:
             self.world.keeper.soon(self)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether a commit is on its way which has it without what it buries; memory does not know yet how that ends."""
+        return self._burial is not None and self._burial.is_committing
+
     def state(self, *, is_last: bool = False, without: Sequence[int] = ()) -> tuple[Act, int, int] | None:
         """As L{Keepable.state}; C{without} count as done with."""
         if self.log.gone or (self.is_over and not is_last):

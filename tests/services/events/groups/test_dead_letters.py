@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from microd.kernel.errors import BadRequest, MicroError, NotFound
 from microd.services.events.groups import dealt
 from microd.services.events.groups.dealt import Dealt
 from microd.services.events.groups.state import Damaged
-from microd.services.events.model import Draft, Limits, Verdict
+from microd.services.events.model import Ack, Draft, Limits, Verdict
 from microd.services.store.errors import OutOfSpace
 from microd.services.store.model import Record
 
@@ -411,3 +412,23 @@ def test_damaged_ranges(data: bytes) -> None:
     """What was not written by us is refused."""
     with pytest.raises(Damaged):
         Dealt.from_bytes(data)
+
+
+def test_no_later_state_beside(town: Town) -> None:
+    """While a letter is on its way to the disk nothing is kept which still has its event: a crash leaves it once."""
+    reader = give_up(town, b"1")
+    town.publish(b"2", b"3")
+    town.wait(1)
+    town.store.is_slow = True
+    reader.ack(1, DROP)
+    town.turns()
+    # The store has the letter, and does not say so. Another word about the group comes meanwhile.
+    acked = Deferred.fromCoroutine(
+        town.events.ack("acme", "orders", "billing", [Ack(reader.got[2].event.id, Verdict.DONE)])
+    )
+    town.wait(1)
+    assert not acked.called
+    town.crash()
+    town.consume("billing")
+    town.wait(1)
+    assert [letter.offset for letter in letters(town)] == [1, 2]
