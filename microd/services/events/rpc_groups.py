@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from microd.kernel.access import require_admin
 from microd.kernel.caller import Caller
 from microd.kernel.endpoint import Endpoint
-from microd.kernel.errors import BadRequest, Internal
+from microd.kernel.errors import BadRequest
 from microd.services.events.groups.rules import check_ack
 from microd.services.events.interface import IConsumer, IEvents
 from microd.services.events.model import Ack, DeadLetter, GroupFacts, Position, Start, Terms, Verdict
@@ -71,7 +71,7 @@ class GroupsWire:
         account, namespace = account_of(caller), namespace_of(caller)
         first = await anext(requests, None)
         if first is None or not first.topic:
-            raise Internal("Missing topic")
+            raise BadRequest("Missing topic")
         terms = terms_from(first)
         words = _Words(requests, terms.auto_ack, self._clock)
         hearing = Deferred.fromCoroutine(words.hear())
@@ -206,10 +206,10 @@ class _Words:
 def terms_from(message: pb.ConsumeRequest) -> Terms:
     """On which terms a client wants to consume.
 
-    @raise MicroError: it cannot be meant; the texts are those of the reference where it has any.
+    @raise BadRequest: it cannot be meant; the texts are those of the reference where it has any (it calls them 500).
     """
     if not message.auto_ack and message.ack_wait <= 0:
-        raise Internal("invalid AckWait passed, should be positive integer")
+        raise BadRequest("invalid AckWait passed, should be positive integer")
     if message.start:
         start = _position(message.start, message.start_offset, message.start_time)
     elif message.offset > 0:

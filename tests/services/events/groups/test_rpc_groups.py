@@ -221,9 +221,9 @@ def test_from_a_time(wire: Wire) -> None:
 @pytest.mark.parametrize(
     ("said", "refusal"),
     [
-        ({"auto_ack": True}, (500, "Missing topic")),
-        ({"topic": "a"}, (500, "invalid AckWait passed, should be positive integer")),
-        ({"topic": "a", "ack_wait": -1}, (500, "invalid AckWait passed, should be positive integer")),
+        ({"auto_ack": True}, (400, "Missing topic")),
+        ({"topic": "a"}, (400, "invalid AckWait passed, should be positive integer")),
+        ({"topic": "a", "ack_wait": -1}, (400, "invalid AckWait passed, should be positive integer")),
         (
             {"topic": "a", "auto_ack": True, "start": 9},
             (400, "start is to be EARLIEST, LATEST, OFFSET or TIME, and is 9"),
@@ -250,7 +250,7 @@ def test_nothing_said(wire: Wire) -> None:
         wire.client.stream_stream("/events.Stream/Consume")(metadata={"authorization": "Bearer acme/ann"})
     )
     wire.half_close(stream)
-    assert stream.refusal == (500, "Missing topic")
+    assert stream.refusal == (400, "Missing topic")
 
 
 def test_anonymous(wire: Wire) -> None:
