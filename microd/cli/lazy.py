@@ -155,9 +155,11 @@ class MicroGroup(click.Group):
 
 @contextmanager
 def _refusals(code: int) -> Iterator[None]:
-    """Let what the server refused end with this exit code."""
+    """Let what the server refused end with this exit code, and nothing be wrong where nobody reads on, as C{head} does."""
     try:
         yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(0) from None
     except CommandFailed as failure:
         if failure.code == REFUSED:
             failure.code = code

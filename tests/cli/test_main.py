@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from microd import __version__
+from microd.wire import registry_pb2
 
 from .conftest import Daemon, User
 
@@ -131,3 +132,16 @@ def test_defect(user: User, daemon: Daemon) -> None:
     got = user.micro("services")
     assert got.code == 128
     assert got.err == "Micro has a defect: ZeroDivisionError: oh. Set MICRO_DEBUG=1 to see where.\n"
+
+
+def test_nobody_reads_on(user: User, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads the answer may stop, as head does: that is no failure."""
+
+    def gone(*args: Any, **kwargs: Any) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    daemon.answers(
+        "/registry.Registry/ListServices", registry_pb2.ListResponse(services=[registry_pb2.Service()])
+    )
+    monkeypatch.setattr("click.echo", gone)
+    assert user.micro("services").code == 0

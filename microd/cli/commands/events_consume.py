@@ -107,7 +107,6 @@ class _Consuming:
         # The ids of what was printed and is not acknowledged yet, and of what was acknowledged last.
         self._printed: list[str] = []
         self._said: list[str] = []
-        self._replies: Replies[Event] | None = None
 
     def say_where_it_goes_on(self) -> None:
         """A group that is not new goes on where it was, whatever the user has in mind."""
@@ -156,14 +155,13 @@ class _Consuming:
 
         # What was not acknowledged on the last connection will come again.
         self._printed, self._said = [], []
-        self._replies = remote.follow(
+        return remote.follow(
             "/events.Stream/Consume",
             self._request(),
             Event,
             namespace=self._session.namespace,
             talks=self._manual,
         )
-        return self._replies
 
     def _request(self) -> ConsumeRequest:
         from microd.wire.events_pb2 import ConsumeRequest
@@ -213,18 +211,13 @@ class _Consuming:
                     raise
 
     def _settle(self) -> None:
-        """Say what was printed, and what has come and was not, and wait until that is on disk.
+        """Say what was printed, and wait until that is on disk; what has come and was not printed goes back with the stream.
 
         That includes what was said last: the stream ends before the server has read it, perhaps.
         """
-        if not self._manual or self._replies is None:
-            return
-        from microd.wire.events_pb2 import AckManyRequest, AckManyResponse, AckRequest
+        from microd.wire.events_pb2 import AckManyRequest, AckManyResponse
 
-        acks = [_done(each) for each in (*self._said, *self._printed)]
-        while self._replies.ready:
-            acks.append(AckRequest(id=next(self._replies).id, untried=True))
-        if acks:
+        if acks := [_done(each) for each in (*self._said, *self._printed)]:
             request = AckManyRequest(topic=self._topic, group=self._group, acks=acks)
             ask(self._session, "Stream/Ack", request, AckManyResponse)
 
