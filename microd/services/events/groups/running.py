@@ -359,7 +359,11 @@ class Running(Keepable):
     async def _read(self, offset: int, most: int, size: int) -> None:
         error: MicroError | None = None
         try:
-            found = await self.log.read(offset, most, size)
+            try:
+                found = await self.log.read(offset, most, size)
+            except MicroError:
+                # What comes before the damage is not damaged.
+                found = await self.log.read(offset, 1, 1)
             if not found:
                 error = Internal(f"the events of {self.log.topic} from {offset} on cannot be read")
             self._turn(found)
