@@ -51,6 +51,9 @@ class Consumer(IConsumer):
             raise self._error or StopAsyncIteration
         delivery = running.ask(self)
         if delivery is None:
+            if self._over:
+                # It had to be read, and could not.
+                raise self._error or StopAsyncIteration
             waiting: Deferred[Delivery | None] = Deferred()
             self._waiting = waiting
             running.wait(self)

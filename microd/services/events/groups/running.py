@@ -192,7 +192,7 @@ class Running(Keepable):
 
     def wait(self, consumer: Consumer) -> None:
         """A consumer waits to be handed one."""
-        if consumer.member.has_room:
+        if consumer.member.has_room and consumer.member in self._consumers:
             self._idle[consumer] = None
             self.pump()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from microd.gateways.door import Door
 from microd.gateways.gate import Gate
@@ -57,6 +57,8 @@ class Stream:
                 self.got.append(pb.Event.FromString(body))
         except RpcError as problem:
             self.error = problem
+        except CancelledError:
+            pass
         self.over = True
 
     @property
