@@ -8,11 +8,17 @@ from types import MappingProxyType
 from tests.compat.wires import Shown
 
 #: Services of which Debug is asked.
-DEBUGGED = ("registry", "store", "auth", "config", "broker", "runtime", "network", "router")
+DEBUGGED = ("registry", "store", "auth", "config", "broker", "events", "runtime", "network", "router")
 
 #: RPCs which go on until somebody ends them.
 ENDLESS = frozenset(
-    ("/registry.Registry/Watch", "/config.Config/Watch", "/broker.Broker/Subscribe", "/router.Router/Watch")
+    (
+        "/registry.Registry/Watch",
+        "/config.Config/Watch",
+        "/broker.Broker/Subscribe",
+        "/events.Stream/Consume",
+        "/router.Router/Watch",
+    )
 )
 
 
@@ -107,6 +113,36 @@ def good(namespace: str, unique: str) -> Mapping[str, Shown]:
         "/config.Config/Rollback": {"namespace": namespace, "version": 1},
         "/broker.Broker/Publish": {"topic": unique, "message": {"header": {"a": "b"}, "body": b"v"}},
         "/broker.Broker/Subscribe": {"topic": unique, "queue": "q"},
+        "/events.Stream/Publish": {
+            "topic": unique,
+            "metadata": {"a": "b"},
+            "payload": b"v",
+            "timestamp": 1_600_000_000,
+        },
+        "/events.Stream/PublishMany": {
+            "topic": unique,
+            "events": [{"metadata": {"a": "b"}, "payload": b"v", "timestamp_ms": 1_600_000_000_000}],
+        },
+        "/events.Stream/Consume": {
+            "group": "g",
+            "topic": unique,
+            "auto_ack": True,
+            "start": "OFFSET",
+            "start_offset": 1,
+            "max_in_flight": 5,
+        },
+        "/events.Stream/Ack": {"topic": unique, "group": "g", "acks": [{"id": unique, "success": True}]},
+        "/events.Store/Read": {"topic": unique, "limit": 5, "after": 1, "start_time": 1_600_000_000_000},
+        "/events.Store/Write": {"event": {"topic": unique}, "ttl": 1},
+        "/events.Topics/List": {"after": unique, "limit": 5},
+        "/events.Topics/Lag": {"topic": unique},
+        "/events.Topics/Configure": {"topic": unique, "max_age": 60, "max_size": 1 << 20},
+        "/events.Topics/Delete": {"topic": unique},
+        "/events.Groups/Seek": {"topic": unique, "group": "g", "start": "OFFSET", "start_offset": 1},
+        "/events.Groups/Delete": {"topic": unique, "group": "g"},
+        "/events.DeadLetters/List": {"topic": unique, "group": "g", "limit": 5},
+        "/events.DeadLetters/Retry": {"topic": unique, "group": "g", "ids": [unique]},
+        "/events.DeadLetters/Drop": {"topic": unique, "group": "g", "ids": [unique]},
         "/runtime.Runtime/Create": {
             "resource": {"service": program},
             "options": {**options, "command": ["true"], "args": ["a"], "env": ["A=b"], "secrets": {"C": "d"}},

@@ -19,7 +19,7 @@ PATHS = sorted(good("alpha", "x"))
 CODES = {400, 401, 403, 404, 409, 412, 413, 501}
 #: RPCs which change nothing.
 READING = re.compile(
-    r"/(Get|Read|List|Watch|Inspect|Token|Subscribe|Logs|Health|Stats|Log|Trace|History|Lookup|Graph|Nodes|Routes|Services|Status|Tables|Databases|GetService|ListServices|ReadBlockList|Publish)$"
+    r"/(Get|Read|List|Watch|Inspect|Token|Subscribe|Logs|Health|Stats|Log|Trace|History|Lookup|Graph|Nodes|Routes|Services|Status|Tables|Databases|GetService|ListServices|ReadBlockList|Publish|Lag)$"
 )
 _ERROR = re.compile(r"#(error|critical)\]|Traceback|Unhandled")
 #: Seconds which a call that is accepted may go on.
@@ -69,10 +69,15 @@ def _census(client: Client) -> Shown:
             "/store.BlobStore/List": {"options": options},
             "/api.Api/ReadBlockList": {},
             "/config.Config/History": {"namespace": namespace, "limit": 1},
+            "/events.Topics/List": {"limit": 1000},
         }
         for path, request in asked.items():
-            found[f"{namespace} {path}"] = client.attempt(path, request, by="admin")
-        # How programs fare changes by itself.
+            found[f"{namespace} {path}"] = client.attempt(
+                path, request, by="admin", headers={"micro-namespace": namespace}
+            )
+        groups = client("/events.Topics/Lag", by="admin", headers={"micro-namespace": namespace})
+        # How old things are, and how programs fare, changes by itself.
+        found[f"{namespace} groups"] = [{**each, "oldest": ""} for each in groups["groups"]]
         programs = client("/runtime.Runtime/Read", {"options": options}, by="admin")["services"]
         found[f"{namespace} programs"] = [(each["name"], each["version"]) for each in programs]
         keys = client.stream(
@@ -104,9 +109,10 @@ def test_bad_values(daemon: Daemon, wire: ProtoWire, path: str) -> None:
         ):
             wrong.append((bad.what, refused))
         elif changes and (now := _census(client)) != census:
-            wrong.append((bad.what, "refused, and yet something changed"))
+            changed = [(census[name], now[name]) for name in now if now[name] != census[name]]
+            wrong.append((bad.what, refused, "and yet something changed", changed))
             census = now
-    assert not wrong, wrong[:10]
+    assert not wrong, "\n".join(map(str, wrong[:10]))
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -126,7 +132,7 @@ def test_bad_types(daemon: Daemon, path: str) -> None:
                 wrong.append((name, body[-80:], refused))
         else:
             wrong.append((name, body[-80:], found))
-    assert not wrong, wrong[:10]
+    assert not wrong, "\n".join(map(str, wrong[:10]))
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,28 @@ WITHOUT = {
     "/store.Store/Databases": "admins of the platform only: test_platform_only",
     "/broker.Broker/Publish": "topics belong to the caller's namespace: test_topics",
     "/broker.Broker/Subscribe": "topics belong to the caller's namespace: test_topics",
+    **{
+        f"/events.{each}": "topics belong to the caller's namespace: test_events.test_others_topics"
+        for each in (
+            *(
+                "Stream/Publish",
+                "Stream/PublishMany",
+                "Stream/Consume",
+                "Stream/Ack",
+                "Store/Read",
+                "Store/Write",
+            ),
+            *(
+                "Topics/List",
+                "Topics/Lag",
+                "Topics/Configure",
+                "Topics/Delete",
+                "Groups/Seek",
+                "Groups/Delete",
+            ),
+            *("DeadLetters/List", "DeadLetters/Retry", "DeadLetters/Drop"),
+        )
+    },
     "/runtime.Source/Upload": "source belongs to the caller's namespace: test_sources",
     "/runtime.Build/Read": "builds belong to the caller's namespace; there are none",
     "/network.Network/Connect": "test_platform_only",

@@ -96,10 +96,12 @@ class Contracts:
         sys.path.insert(0, str(made))
         try:
             self._files: dict[str, FileDescriptor] = {}
+            self.modules: dict[str, Any] = {}
             self.stubs: dict[str, Any] = {}
             for name in files:
                 module = importlib.import_module(f"{name.removesuffix('.proto')}_pb2")
                 self._files[module.DESCRIPTOR.package] = module.DESCRIPTOR
+                self.modules[module.DESCRIPTOR.package] = module
                 self.stubs[module.DESCRIPTOR.package] = importlib.import_module(
                     f"{name.removesuffix('.proto')}_pb2_grpc"
                 )
