@@ -392,8 +392,10 @@ class Consumption:
             async with _Held(place):
                 running = await self._make(place, group, position)
                 self._remember(place, running)
+        # Whoever consumes may be done with the first ones by the time that this is on disk: what was asked for is answered.
+        facts = await self._facts(running)
         await self._keeper.written(running)
-        return await self._facts(running)
+        return facts
 
     async def delete_group(self, namespace: str, topic: str, group: str) -> None:
         """As L{microd.services.events.interface.IEvents.delete_group}."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from microd.kernel.caller import Account
 from microd.kernel.errors import BadRequest, Conflict, MicroError, NotFound, Unauthorized, Unavailable
@@ -529,6 +530,23 @@ def test_seek(town: Town) -> None:
     town.done(town.events.seek("acme", "orders", "billing", Position(Start.EARLIEST)))
     assert again.offsets == [5, 1, 2, 3, 4, 5]
     assert again.marked == [1, 2, 3, 4, 5]
+
+
+def test_seek_answer(town: Town) -> None:
+    """What was asked for is the answer, though whoever consumes may be done with it again by the time that it is on disk."""
+    town.number(4)
+    reader = town.consume("billing")
+    reader.ack_all()
+    town.turns()
+    town.store.is_slow = True
+    seeking = Deferred.fromCoroutine(town.events.seek("acme", "orders", "billing", Position(Start.OFFSET, 3)))
+    town.turns()
+    reader.ack_all()
+    town.store.is_slow = False
+    town.store.answer()
+    facts = town.done(seeking)
+    assert (facts.acknowledged, facts.lag) == (2, 2)
+    assert town.facts("billing").lag == 0
 
 
 def test_delete_group(town: Town) -> None:
