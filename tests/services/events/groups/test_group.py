@@ -59,7 +59,19 @@ class Consumers(RuleBasedStateMachine):
         """It is written; a crash may come before anybody hears of it."""
         self._write(is_heard=is_heard)
 
-    @rule()
+    @rule(what=st.sampled_from(["crash", "stop", "seek", "retain", "nothing"]), number=NUMBERS)
+    def disturb(self, what: str, number: int) -> None:
+        """What happens now and then."""
+        match what:
+            case "crash":
+                self.crash()
+            case "stop":
+                self.stop()
+            case "seek":
+                self.seek(number)
+            case "retain":
+                self.retain(1 + number % 6)
+
     def crash(self) -> None:
         """Nothing is left but what is on disk."""
         data, done, dead, missed = self.disk
@@ -68,7 +80,6 @@ class Consumers(RuleBasedStateMachine):
         self.done, self.dead, self.missed = set(done), set(dead), set(missed)
         self._now_waiting()
 
-    @rule()
     def stop(self) -> None:
         """The daemon stops properly."""
         for member in self.members:
@@ -106,7 +117,6 @@ class Consumers(RuleBasedStateMachine):
     def publish(self, count: int) -> None:
         self.last += count
 
-    @rule(count=st.integers(1, 6))
     def retain(self, count: int) -> None:
         """The oldest events are kept no longer."""
         self.first = min(self.first + count, self.last + 1)
@@ -167,7 +177,7 @@ class Consumers(RuleBasedStateMachine):
             return False
         if offset < self.first:
             group.retained(self.first)
-            self.waiting.pop(offset, None)
+            self.waiting = {each: due for each, due in self.waiting.items() if each >= self.first}
             return True
         assert offset not in self.done | self.dead
         if offset in self.waiting:
@@ -186,6 +196,19 @@ class Consumers(RuleBasedStateMachine):
         assert not again or offset in self.given or self.was_disturbed
         self.given.add(offset)
         return True
+
+    @rule(
+        number=NUMBERS,
+        which=NUMBERS,
+        verdicts=st.lists(st.sampled_from(Verdict), min_size=1, max_size=3),
+        dice=st.floats(0, 1),
+    )
+    def work(self, number: int, which: int, verdicts: list[Verdict], dice: float) -> None:
+        """Somebody takes some, says something about a few, and takes more."""
+        self.take(number, 3)
+        for verdict in verdicts:
+            self.say(number, which, verdict, dice)
+        self.take(number, 2)
 
     @rule(number=NUMBERS, which=NUMBERS, verdict=st.sampled_from(Verdict), dice=st.floats(0, 1))
     def say(self, number: int, which: int, verdict: Verdict, dice: float) -> None:
@@ -245,7 +268,6 @@ class Consumers(RuleBasedStateMachine):
             else:
                 self.crash()
 
-    @rule(number=NUMBERS)
     def seek(self, number: int) -> None:
         """It is to go on somewhere else."""
         cursor = self.first - 1 + number % (self.last - self.first + 2)
@@ -320,7 +342,7 @@ class Consumers(RuleBasedStateMachine):
 
 TestConsumers = Consumers.TestCase
 TestConsumers.settings = settings(
-    max_examples=150,
+    max_examples=100,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
