@@ -150,6 +150,10 @@ def _by_content(name: str, parse: Callable[[bytes], Any], parse_json: Callable[[
         try:
             return (parse_json if json else parse)(data)
         except ValueError as problem:
+            if not json and said not in _BINARY:
+                raise ValueError(
+                    f"the message is no {name}: it is neither JSON nor protobuf of that kind"
+                ) from None
             raise ValueError(_about(problem, name)) from None
 
     return decode

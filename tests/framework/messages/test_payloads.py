@@ -98,6 +98,7 @@ def test_read(kind: Any, data: bytes, content_type: str, value: object) -> None:
         (Order, b"{", JSON, "the message is not JSON"),
         (Order, b"hello", TEXT, "the message is text, not a Order"),
         (Order, b"\xff\xff", PROTO, "the message is not a"),
+        (Order, b"hello", "", "the message is no Order: it is neither JSON nor protobuf of that kind"),
         (dict, b"[]", JSON, "the message is a list in JSON, and a dict is wanted"),
         (dict, b"\n\x01a", PROTO, "and JSON is wanted"),
         (list, b"{", JSON, "the message is not JSON"),
