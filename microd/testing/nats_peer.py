@@ -12,6 +12,9 @@ from twisted.python.failure import Failure
 
 from microd.testing.nats_wire import PING, Ear, Heard
 
+#: Turns of others after which it should listen again.
+_PATIENCE = 10_000
+
 
 class NatsTransport(StringTransport):
     """The wire under the protocol: what it writes is kept until the peer reads it.
@@ -101,14 +104,20 @@ class NatsPeer:
         """Deliver the chunks one after another; what was said to them."""
         before = len(self.heard)
         for chunk in chunks:
-            while self.transport.producerState != "producing" and not self.closed:
-                # It listens to others first.
-                self.settle()
+            self._await_turn()
             if self.closed:
                 break
             self.protocol.dataReceived(chunk)
             self.settle()
         return self.heard[before:]
+
+    def _await_turn(self) -> None:
+        """It listens to others first, but not for ever."""
+        for _ in range(_PATIENCE):
+            if self.transport.producerState == "producing" or self.closed:
+                return
+            self.settle()
+        raise AssertionError("it does not listen any more")
 
     def settle(self) -> None:
         """Let everything happen that is due now, and read what came back."""

@@ -3,6 +3,9 @@
 A block is C{NATS/1.0}, perhaps a status and its text (C{ 503 No Responders}), and C{Name: value} lines, up to an empty line. Of names
 which come twice the first value stays in a map; what is no header line is left out of it. Status and text stand in a map as
 C{Status} and C{Description}, as clients of NATS show them.
+
+A block may be as large as a message of NATS. A map has what stands at its beginning: hundreds of thousands of short headers would
+take a hundred times their bytes.
 """
 
 from __future__ import annotations
@@ -11,13 +14,17 @@ from collections.abc import Mapping
 
 VERSION = b"NATS/1.0"
 _END = b"\r\n\r\n"
+#: Lines of a block that are read for a map, and their bytes.
+_MOST, _LARGEST = 256, 64 << 10
 
 
 def map_from(block: bytes) -> dict[str, str]:
-    """The map of a block; an empty one where it is none."""
+    """The map of a block, or of its beginning; an empty one where it is none."""
     if not block.startswith(VERSION):
         return {}
-    first, *lines = block[len(VERSION) :].split(b"\r\n")
+    first, *lines = block[len(VERSION) : _LARGEST].split(b"\r\n", _MOST + 1)
+    if len(block) > _LARGEST or len(lines) > _MOST:
+        del lines[-1:]
     found: dict[str, str] = {}
     status, _, text = first.strip().partition(b" ")
     if status:

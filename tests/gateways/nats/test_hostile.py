@@ -9,6 +9,7 @@ from twisted.logger import capturedLogs, formatEvent
 from microd.gateways.nats.model import Limits
 from microd.gateways.nats.subscription import Sub
 from microd.services.broker.model import Limits as BrokerLimits
+from microd.services.broker.model import Message
 from microd.services.broker.topics import Topics
 from microd.testing import nats_wire as wire
 from microd.testing.bounded import bounded
@@ -481,6 +482,36 @@ def test_crowd_of_readers() -> None:
     with bounded(20 * MIB, EVER):
         for number in range(4000):
             assert len(topics.audience(b"s%d" % number)) == 2000
+
+
+def test_many_headers() -> None:
+    """A block of a hundred thousand headers goes to clients of NATS as it is; those of gRPC get the first of them."""
+    door = MemoryDoor()
+    got: list[Message] = []
+    door.broker.attach("micro", "a", "", Listener(got))
+    reader = client(door, wire.sub("a", 1))
+    block = wire.headers(**{f"h{number}": "x" for number in range(90_000)})
+    writer = client(door)
+    said = wire.hpub("a", block, b"1:")
+    for at in range(0, len(said), 1 << 16):
+        writer.send(said[at : at + (1 << 16)])
+    reader.settle()
+    assert [each.header for each in reader.of("HMSG")] == [block]
+    with bounded(MIB, EVER):
+        assert got[0].header == {f"h{number}": "x" for number in range(256)}
+
+
+class Listener:
+    """Who listens over gRPC, and keeps everything."""
+
+    waiting = 0
+    subjects_only = False
+
+    def __init__(self, got: list[Message]) -> None:
+        self._got = got
+
+    def deliver(self, topic: str, message: Message) -> None:
+        self._got.append(message)
 
 
 def test_deep_subjects() -> None:
