@@ -49,6 +49,7 @@ class Client:
     @ivar broker: messages to whoever listens now; C{events} are kept.
     @ivar config: the configuration.
     @ivar closed: no call can be made any more.
+    @ivar impatient: called, each of them, when there is a connection again.
     @ivar activity: takes note of the calls made here, and of those which the service answers.
     """
 
@@ -67,6 +68,7 @@ class Client:
         self.namespace = namespace
         self.activity = Activity(headers_of)
         self.closed = False
+        self.impatient: set[Callable[[], None]] = set()
         self._envelopes = Envelopes()
         self.bridge: Bridge = bridge or NoBridge()
         self._now = now
@@ -180,6 +182,11 @@ class Client:
         except RpcError as problem:
             return problem.answered
         return True
+
+    def connected(self) -> None:
+        """There is a connection again."""
+        for each in list(self.impatient):
+            each()
 
     async def close(self) -> None:
         """Hang up, for good."""

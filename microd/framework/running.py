@@ -82,6 +82,7 @@ def node_for(
     def here() -> None:
         if node:
             node[0].presence.found()
+            client.connected()
 
     channel = DaemonChannel(
         DaemonEndpoint(reactor, lambda: find_daemon(environ).address),

@@ -25,9 +25,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from microd.framework.bridge import Bridge
 from microd.framework.config.closing import close
-from microd.framework.config.following import Caller as Follower
 from microd.framework.messages.model import Message
 from microd.framework.messages.questions import CONSUME, Questions, Start, Terms, consume, received
+from microd.framework.messages.reopening import Caller as Reopener
 from microd.framework.messages.reopening import Chance, Reopening
 from microd.framework.outgoing import CORE
 from microd.framework.questions import Ask
@@ -40,7 +40,7 @@ MOST_SAID = 1000
 FAREWELL = 5.0
 
 
-class Caller(Follower, Protocol):
+class Caller(Reopener, Protocol):
     """What is asked of L{microd.framework.client.Client}."""
 
     def ask_store(self, ask: Ask[Any]) -> Awaitable[Any]: ...

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from microd.framework.config.closing import close
-from microd.framework.config.following import Caller
+from microd.framework.config.following import Caller as Follower
 from microd.kernel.errors import BadRequest, Forbidden, MicroError, NotFound, Unauthorized, Unimplemented
 
 #: The bounds of the wait after a stream that ended, in seconds; and the longest after one that was refused for a reason which
@@ -27,6 +26,13 @@ FIRST_WAIT, LONGEST_WAIT, SLOW_WAIT = 0.25, 5.0, 30.0
 FINAL = (BadRequest, Unauthorized, Forbidden, NotFound, Unimplemented)
 
 Chance = Callable[[float, float], float]
+
+
+class Caller(Follower, Protocol):
+    """What is asked of L{microd.framework.client.Client}."""
+
+    @property
+    def impatient(self) -> set[Callable[[], None]]: ...
 
 
 class Reopening:
@@ -93,7 +99,17 @@ class Reopening:
         if self._stopped:
             return
         most = SLOW_WAIT if self._refused else LONGEST_WAIT
-        self._resting = deferLater(self._clock, self._chance(0.0, min(self._wait, most)))
+        self._resting = Deferred()
+        timer = self._clock.callLater(self._chance(0.0, min(self._wait, most)), self._resting.callback, None)
+
+        def hurry() -> None:
+            """The daemon is there again, as somebody else has found out."""
+            soon = self._chance(0.0, FIRST_WAIT)
+            if timer.active() and timer.getTime() > self._clock.seconds() + soon:
+                timer.reset(soon)
+
+        if not self._refused:
+            self._caller.impatient.add(hurry)
         try:
             await self._resting
         except CancelledError:
@@ -101,6 +117,9 @@ class Reopening:
                 raise
         finally:
             self._resting = None
+            self._caller.impatient.discard(hurry)
+            if timer.active():
+                timer.cancel()
         self._wait = min(2 * self._wait, most)
 
     def _arrived(self) -> None:
