@@ -284,20 +284,26 @@ class Logs:
         for number, log in enumerate(list(self._logs.values())):
             if number % _LOOKS == _LOOKS - 1:
                 await deferLater(self._clock, 0, lambda: None)
-            if log.gone or not log.is_created:
-                continue
-            try:
-                if not log.is_loaded:
-                    await log.ready()
-                kept, now = self.kept(log), self._shared.now()
-                if log.excess(kept.age, kept.size, now):
-                    await log.trim(kept.age, kept.size, now)
-            except NotFound:
-                continue
-            except StoreFailed:
+            if self.store.failure:
                 return
-            except MicroError as problem:
-                self._not_swept(log, problem)
+            await self._tidy(log)
+
+    def tidy_soon(self, log: Log) -> None:
+        """Take out of one topic what is kept no longer, in the background."""
+        self._shared.own(self._tidy(log))
+
+    async def _tidy(self, log: Log) -> None:
+        if log.gone or not log.is_created:
+            return
+        try:
+            await log.ready()
+            kept, now = self.kept(log), self._shared.now()
+            if log.excess(kept.age, kept.size, now):
+                await log.trim(kept.age, kept.size, now)
+        except (NotFound, StoreFailed):
+            return
+        except MicroError as problem:
+            self._not_swept(log, problem)
 
     def _not_swept(self, log: Log, problem: MicroError) -> None:
         self.log.warn(

@@ -221,6 +221,7 @@ class Events(TwistedService, IEvents):
     async def _configure(self, namespace: str, topic: str, retention: Retention) -> TopicFacts:
         log = await self._logs.open(namespace, topic, create=False)
         await log.configure(retention)
+        self._logs.tidy_soon(log)
         return await self._facts(log)
 
     async def delete_topic(self, namespace: str, topic: str) -> None:

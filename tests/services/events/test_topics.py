@@ -198,6 +198,14 @@ def test_configure(wire: Wire) -> None:
     assert (topic.max_age, topic.max_size) == (60, -1)
 
 
+def test_configure_makes_room(wire: Wire) -> None:
+    """What is beyond a topic's new retention goes at once: nobody whose disk is full waits for the next look at all topics."""
+    for _ in range(20):
+        wire.publish(b"x" * 1000)
+    wire.ask("Topics.Configure", pb.ConfigureRequest(topic="orders", max_size=5000), BOSS)
+    assert offsets(wire.read())[0] > 10
+
+
 def test_delete(wire: Wire) -> None:
     """Admins delete a topic; it is gone at once, and can be made anew."""
     wire.publish(b"old")
