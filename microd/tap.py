@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -94,9 +95,13 @@ def makeService(options: Options) -> IService:
     for sentence in unknown_names(os.environ):
         Logger("microd.tap").warn("{sentence}", sentence=sentence)
     try:
-        return assemble(options.settings, options.data, reactor, os.environ, failed=_exit_with_failure)
+        daemon = assemble(options.settings, options.data, reactor, os.environ, failed=_exit_with_failure)
     except EXPLAINED as problem:
         sys.exit(f"microd: {problem}")
+    # What was made so far stays for good: a full collection need not look at it again, while everybody waits (20 ms).
+    gc.collect()
+    gc.freeze()
+    return daemon
 
 
 def _exit_with_failure() -> None:
