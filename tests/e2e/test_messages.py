@@ -73,6 +73,42 @@ service.run()
 """
 
 
+AUDIT = """
+import asyncio
+
+from microd.framework import Message, Service
+
+service = Service("audit", reactor="asyncio")
+
+
+@service.subscribe("bills", group="audit", key="id")
+async def audit(bill: dict, message: Message) -> None:
+    await asyncio.sleep(0.01)
+    await service.client.events.publish("audited", bill)
+    await service.client.broker.publish("news.audited", bill["id"])
+
+
+@service.on_start
+async def follow() -> None:
+    service.following = asyncio.ensure_future(followed())
+
+
+async def followed() -> None:
+    async for delivery in service.client.events.consume("audited", group="follower"):
+        await asyncio.sleep(0)
+        print("audited", delivery.value["id"], flush=True)
+        delivery.ack()
+
+
+@service.on_stop
+async def end() -> None:
+    service.following.cancel()
+
+
+service.run()
+"""
+
+
 def until(process: Process, line: str, act: Callable[[], object]) -> None:
     """Do something again and again until it shows; for messages which reach only those who listen already."""
     for _ in range(200):
@@ -112,6 +148,10 @@ def test_messages(platform: Platform) -> None:
     billing.output.wait_for("connected")
     billing.output.wait_for("billed 1 1")
 
+    audit = platform.spawn(sys.executable, str(platform.service("audit", AUDIT) / "main.py"))
+    audit.output.wait_for("audited 1")
+    shown(billing, "news news.audited 1")
+
     with platform.client() as client:
         until(billing, "news news.a x", lambda: client.broker.publish("news.a", "x"))
         order(client, "2", "nobody", "never", "3")
@@ -143,6 +183,7 @@ def test_messages(platform: Platform) -> None:
             dict.fromkeys(billed)
         )
         shown(billing, "watched 7")
+        shown(audit, "audited 7")
         watched = lines(billing, "watched")
         assert watched[-3:] == ["5", "6", "7"]
         assert {"2", "3", "4"} <= set(watched)
@@ -163,6 +204,9 @@ def test_messages(platform: Platform) -> None:
         assert consumed == ["1", "2", "nobody", "never", "3", "4", "5", "6", "7"]
         assert next(iter(client.events.consume("orders", group="script"))).value["id"] == "7"
 
+    audit.signal(signal.SIGTERM)
+    assert audit.wait() == 0
+    assert "Traceback" not in str(audit.output)
     billing.signal(signal.SIGTERM)
     assert billing.wait() == 0
     text = "\n".join(billing.output.lines)
