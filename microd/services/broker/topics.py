@@ -152,7 +152,8 @@ class Topics:
     """
 
     def __init__(self) -> None:
-        self._literal: dict[bytes, _Node] = {}
+        # Most patterns have one subscription, and most of those share no queue: a place for each would cost as much again.
+        self._literal: dict[bytes, _Node | Receiver] = {}
         self._tree = _Node()
         self._wild = 0
         self.found: dict[bytes, Audience] = {}
@@ -165,15 +166,16 @@ class Topics:
     def add(self, pattern: bytes, queue: str, receiver: Receiver) -> None:
         """Let C{receiver} listen; with a queue, share it. What is no pattern of NATS is taken literally."""
         wild = _means_more(pattern)
-        node = self._planted(pattern) if wild else self._literal.get(pattern)
-        if node is None:
-            node = self._literal[pattern] = _Node()
-        if queue:
-            if node.queues is None:
-                node.queues = {}
-            node.queues.setdefault(queue, Queue()).add(receiver)
+        if not (wild or queue or pattern in self._literal):
+            self._literal[pattern] = receiver
         else:
-            node.all[receiver] = None
+            node = self._planted(pattern) if wild else self._room(pattern)
+            if queue:
+                if node.queues is None:
+                    node.queues = {}
+                node.queues.setdefault(queue, Queue()).add(receiver)
+            else:
+                node.all[receiver] = None
         self.count += 1
         self._wild += wild
         self.changed(pattern)
@@ -181,18 +183,21 @@ class Topics:
     def remove(self, pattern: bytes, queue: str, receiver: Receiver) -> None:
         """Forget one which was added so."""
         wild = _means_more(pattern)
-        path = self._path(pattern) if wild else [self._literal[pattern]]
-        node = path[-1]
-        if queue:
-            assert node.queues is not None
-            if not node.queues[queue].remove(receiver):
-                del node.queues[queue]
-        else:
-            del node.all[receiver]
-        if wild:
-            self._prune(pattern, path)
-        elif node.idle:
+        if not wild and self._literal[pattern] is receiver:
             del self._literal[pattern]
+        else:
+            path = self._path(pattern) if wild else [self._room(pattern)]
+            node = path[-1]
+            if queue:
+                assert node.queues is not None
+                if not node.queues[queue].remove(receiver):
+                    del node.queues[queue]
+            else:
+                del node.all[receiver]
+            if wild:
+                self._prune(pattern, path)
+            elif node.idle:
+                del self._literal[pattern]
         self.count -= 1
         self._wild -= wild
         self.changed(pattern)
@@ -226,6 +231,16 @@ class Topics:
         audience.weight += weight
         self._references += weight
 
+    def _room(self, literal: bytes) -> _Node:
+        """The place of a pattern without wildcards, made where there is none."""
+        found = self._literal.get(literal)
+        if isinstance(found, _Node):
+            return found
+        node = self._literal[literal] = _Node()
+        if found is not None:
+            node.all[found] = None
+        return node
+
     def _planted(self, pattern: bytes) -> _Node:
         node = self._tree
         for token in pattern.split(b"."):
@@ -257,12 +272,14 @@ class Topics:
                 path[-1].children = None
 
     def _find(self, subject: bytes) -> Audience:
-        nodes = []
-        if subject in self._literal:
-            nodes.append(self._literal[subject])
-        if self._wild:
-            nodes += self._matching(subject.split(b"."))
-        audience = self._joined(nodes, is_subject(subject))
+        nodes = self._matching(subject.split(b".")) if self._wild else []
+        everybody: list[Receiver] = []
+        literal = self._literal.get(subject)
+        if isinstance(literal, _Node):
+            nodes.append(literal)
+        elif literal is not None:
+            everybody.append(literal)
+        audience = self._joined(everybody, nodes, is_subject(subject))
         if len(subject) <= _LONGEST:
             self._keep(subject, audience)
         return audience
@@ -294,9 +311,8 @@ class Topics:
         return found + level
 
     @staticmethod
-    def _joined(nodes: Iterable[_Node], subject: bool) -> Audience:
+    def _joined(everybody: list[Receiver], nodes: Iterable[_Node], subject: bool) -> Audience:
         """All of them together; where it is no subject, only those who take any topic."""
-        everybody: list[Receiver] = []
         queues: dict[str, list[Queue]] = {}
         for node in nodes:
             everybody += node.all
