@@ -136,6 +136,16 @@ def lag(session: Session, topic: str, output: str) -> None:
     """Show how far each group of TOPIC is, or the groups of all topics.
 
     \b
+    ACKED      all events up to this offset are done with
+    LAG        events which are not done with; of these
+    IN FLIGHT  are at a consumer, and
+    WAITING    wait to come again
+    OLDEST     how long ago the oldest of them was published
+    AGAIN      how many were given more than once, and
+    DEAD       how many were given up, since the server started
+    MISSED     how many were gone before the group had seen them
+
+    \b
     Example:
       micro events lag orders
     """
