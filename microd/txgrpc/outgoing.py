@@ -43,7 +43,8 @@ class Outgoing:
 
     @ivar streams: the open ones, by id.
     @ivar paused: the transport's buffer is full; set by the shell. Messages are held back until C{resume}.
-    @ivar frames_sent: DATA frames, since the connection last forgave the peer its noise.
+    @ivar frames_sent: DATA frames, and messages that joined one, since the connection last forgave the peer its noise: some
+        peers reopen their window message by message.
     @ivar on_idle: called when the last stream has closed.
     """
 
@@ -148,12 +149,12 @@ class Outgoing:
             return self.send_data(stream, PREFIX.pack(0, size - 5) + message)
         stream.send_window -= size
         self.send_window -= size
+        self.frames_sent += 1
         out = self._out
         if self._last is stream and self._last_end == len(out) and self._last_size + size <= _JOINED:
             self._last_size = whole = self._last_size + size
             out[self._last_at] = _HEAD(whole >> 8, whole & 255, DATA, 0, stream.id)
         else:
-            self.frames_sent += 1
             self._last, self._last_at, self._last_size = stream, len(out), size
             out.append(_HEAD(size >> 8, size & 255, DATA, 0, stream.id))
         out += (PREFIX.pack(0, size - 5), message)

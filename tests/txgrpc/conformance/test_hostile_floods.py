@@ -81,6 +81,17 @@ def test_noise_beside_a_stream_that_we_send_is_welcome(probe: ServerProbe) -> No
     assert len(peer.body(1)) == h2.DEFAULT_WINDOW + 2000 * 3000
 
 
+def test_noise_beside_small_messages_is_welcome(probe: ServerProbe) -> None:
+    """Who reopens its window message by message may, also where many messages came in one frame."""
+    peer = probe.peer()
+    peer.send(opening(1, "Chat"))
+    for _ in range(200):
+        peer.deliver(h2.data(1, h2.message(b"ping") * 64))
+        peer.deliver((h2.window_update(1, 9) + h2.window_update(0, 9)) * 64)
+        peer.frames.clear()
+    peer.expect_alive()
+
+
 @pytest.mark.parametrize("size", [10, 10_000])
 def test_noise_beside_calls_is_welcome(probe: ServerProbe, size: int) -> None:
     """So do the answers of unary calls, short and long."""
