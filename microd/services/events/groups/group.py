@@ -375,9 +375,9 @@ class Group:
         """What is due may come again."""
         due = self._due
         while due and due[0][0] <= now:
-            at, offset = heappop(due)
+            _, offset = heappop(due)
             pending = self._waits(offset)
-            if pending is not None and pending.due == at:
+            if pending is not None:
                 pending.due = 0.0
                 heappush(self._ripe, offset)
 

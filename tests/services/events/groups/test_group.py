@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -342,11 +344,56 @@ class Consumers(RuleBasedStateMachine):
 
 TestConsumers = Consumers.TestCase
 TestConsumers.settings = settings(
-    max_examples=100,
+    max_examples=50,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+def live(dice: Random) -> None:
+    """A long life: what is usual happens often."""
+    machine = Consumers()
+    machine.begin(dice.randint(1, 12), dice.randint(0, 30))
+
+    def number() -> int:
+        return dice.getrandbits(20)
+
+    def verdicts(most: int) -> list[Verdict]:
+        return dice.choices(list(Verdict), k=dice.randint(1, most))
+
+    steps: list[tuple[int, Callable[[], object]]] = [
+        (10, lambda: machine.publish(dice.randint(1, 10))),
+        (30, lambda: machine.work(number(), number(), verdicts(3), dice.random())),
+        (10, lambda: machine.say(number(), number(), verdicts(1)[0], dice.random())),
+        (10, lambda: machine.take(number(), 8)),
+        (10, lambda: machine.tick(dice.choice([0.5, 1.0, 3.0, 10.0]))),
+        (10, lambda: machine.write(dice.random() < 0.7)),
+        (5, lambda: machine.bury(dice.random() < 0.7)),
+        (3, lambda: machine.leave(number())),
+        (1, lambda: machine.disturb("retain", number())),
+        (2, lambda: machine.disturb("crash", number())),
+        (1, lambda: machine.disturb("stop", number())),
+        (1, lambda: machine.disturb("seek", number())),
+    ]
+    weights, acts = zip(*steps, strict=True)
+    for act in dice.choices(acts, weights, k=250):
+        if len(machine.members) < 1 + dice.randint(0, 3):
+            most, wait, limit = dice.randint(1, 5), dice.choice([1.0, 5.0]), dice.choice([-1, -1, 0, 2])
+            machine.join(most, wait, limit, dice.random() < 0.2)
+        act()
+        machine.holds()
+    machine.teardown()
+
+
+def test_long_lives() -> None:
+    """The same over long lives; a number says which one went wrong."""
+    for seed in range(120):
+        try:
+            live(Random(seed))
+        except AssertionError as problem:
+            problem.add_note(f"seed {seed}")
+            raise
 
 
 @given(st.binary(max_size=200))
