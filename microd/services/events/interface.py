@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Hashable, Mapping, Sequence
 from typing import Protocol
 
 from microd.kernel.caller import Account
@@ -73,6 +73,11 @@ class IEvents(Protocol):
         @raise Unavailable: more waits for the disk than is allowed, or the disk has failed before.
         @raise OutOfSpace: the disk is full, or the namespace's share of it is (507).
         """
+
+    def begin_publish(
+        self, namespace: str, topic: str, metadata: Mapping[str, str], payload: bytes, timestamp: int = 0
+    ) -> Awaitable[tuple[str, int]]:
+        """The same for one event, for those who want its id and offset only; what is wrong with it may be raised at once."""
 
     def submit(
         self,

@@ -45,9 +45,15 @@ class EventsWire:
 
     async def publish(self, request: pb.PublishRequest, caller: Caller) -> pb.PublishResponse:
         namespace = namespace_of(caller)
-        draft = Draft(request.payload, request.metadata, _milliseconds(request.timestamp))
-        (event,) = await self._events.publish(namespace, request.topic, (draft,))
-        return pb.PublishResponse(id=event.id, offset=event.offset)
+        seconds = request.timestamp
+        id, offset = await self._events.begin_publish(
+            namespace,
+            request.topic,
+            request.metadata,
+            request.payload,
+            _milliseconds(seconds) if seconds else 0,
+        )
+        return pb.PublishResponse(id=id, offset=offset)
 
     async def publish_many(self, request: pb.PublishManyRequest, caller: Caller) -> pb.PublishManyResponse:
         namespace = namespace_of(caller)

@@ -140,6 +140,11 @@ class Events(TwistedService, IEvents):
     async def publish(self, namespace: str, topic: str, drafts: Sequence[Draft]) -> Sequence[Event]:
         return await self._logs.join(namespace, topic, drafts)
 
+    def begin_publish(
+        self, namespace: str, topic: str, metadata: Mapping[str, str], payload: bytes, timestamp: int = 0
+    ) -> Deferred[tuple[str, int]]:
+        return self._logs.put(namespace, topic, metadata, payload, timestamp)
+
     def submit(
         self,
         namespace: str,
