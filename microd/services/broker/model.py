@@ -27,9 +27,12 @@ class Message:
     @ivar reply: the subject that an answer goes to; empty: none is wanted.
     @ivar size: bytes that it takes in memory, roughly.
     @ivar shown: a place for what was made of it for those who read it.
+    @ivar topic: where it was published; there once it was handed to a subscriber who may not know.
     """
 
-    __slots__ = ("_block", "_header", "body", "reply", "shown", "size")
+    __slots__ = ("_block", "_header", "body", "reply", "shown", "size", "topic")
+
+    topic: str
 
     def __init__(
         self,

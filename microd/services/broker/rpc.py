@@ -10,9 +10,13 @@ from microd.kernel.errors import BadRequest, Unauthorized
 from microd.services.broker import rules
 from microd.services.broker.interface import IBroker
 from microd.services.broker.model import Message
+from microd.services.broker.subjects import is_pattern, is_subject
 from microd.wire import broker_pb2 as pb
 
 _EMPTY = pb.Empty().SerializeToString()
+
+#: Where a message was published, which only its publisher says otherwise; clients in Go always do (spec 6.5).
+TOPIC = "Micro-Topic"
 
 
 def endpoints(broker: IBroker) -> list[Rpc]:
@@ -66,8 +70,13 @@ class BrokerWire:
             peer=caller.peer,
             connection=caller.peer if caller.connection is None else caller.connection,
         )
+        written = request.topic.encode()
+        is_wild = is_pattern(written) and not is_subject(written)
         try:
             async for message in subscription:
+                if is_wild and TOPIC not in message.header:
+                    yield pb.Message(header={**_header(message), TOPIC: message.topic}, body=message.body)
+                    continue
                 shown = message.shown
                 if not isinstance(shown, pb.Message):
                     shown = message.shown = pb.Message(header=_header(message), body=message.body)

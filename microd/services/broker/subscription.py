@@ -83,6 +83,7 @@ class Subscription(ISubscription):
         """Pass a message on, or keep it, or drop another for it."""
         if self._over:
             return
+        message.topic = topic
         waiting = self._waiting
         if waiting is not None:
             self._waiting = None

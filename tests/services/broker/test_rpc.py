@@ -91,6 +91,22 @@ def test_round_trip(wire: Wire) -> None:
     assert got == [sent]
 
 
+def test_topic(wire: Wire) -> None:
+    """Who subscribes to a pattern is told of each message where it was published; others get what its publisher wrote."""
+    literal, _ = wire.subscribe("orders.new")
+    wild, _ = wire.subscribe("orders.*")
+    wire.broker.publish("acme", "orders.new", Message({"A": "1"}, b"x", "_INBOX.1"))
+    wire.broker.publish("acme", "orders.new", Message({"Micro-Topic": "mine"}, b"y"))
+    assert [dict(each.header) for each in literal] == [
+        {"A": "1", "Reply-To": "_INBOX.1"},
+        {"Micro-Topic": "mine"},
+    ]
+    assert [dict(each.header) for each in wild] == [
+        {"A": "1", "Reply-To": "_INBOX.1", "Micro-Topic": "orders.new"},
+        {"Micro-Topic": "mine"},
+    ]
+
+
 def test_reply(wire: Wire) -> None:
     """Where an answer goes to is a header of the message, whatever its publisher wrote there."""
     got, _ = wire.subscribe("orders")
