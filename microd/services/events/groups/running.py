@@ -312,6 +312,10 @@ class Running(Keepable):
                 return None
             if offset >= log.next:
                 return None
+            if offset < log.first:
+                group.retained(log.first)
+                self.changed()
+                continue
             event = self._fetch(offset)
             if event is None:
                 return None
@@ -364,7 +368,7 @@ class Running(Keepable):
             except MicroError:
                 # What comes before the damage is not damaged.
                 found = await self.log.read(offset, 1, 1)
-            if not found:
+            if not found and offset >= self.log.first:
                 error = Internal(f"the events of {self.log.topic} from {offset} on cannot be read")
             self._turn(found)
         except CancelledError:
