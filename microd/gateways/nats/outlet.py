@@ -72,7 +72,7 @@ class Counts:
 class Outlet:
     """The way out of one connection; a push producer of its transport.
 
-    @ivar out: pieces that wait for the end of the turn; lines end between them. Always the same list.
+    @ivar out: pieces that wait for the end of the turn; each ends with C{\\r}, and a C{\\n} comes behind it. Always the same list.
     @ivar waiting: bytes which the transport did not take; 1 where it only takes no more.
     @ivar lost: messages dropped.
     """
@@ -125,7 +125,7 @@ class Outlet:
         self._touched.append(self)
 
     def put(self, head: bytes, payload: bytes) -> None:
-        """Send a message, with the turn's end."""
+        """Send a message, with the turn's end. Both end with C{\\r}."""
         if not self.out:
             self._touched.append(self)
         self.out += (head, payload)
@@ -134,7 +134,7 @@ class Outlet:
         """Say something that is no message, with the turn's end."""
         if not self.out:
             self._touched.append(self)
-        self.out.append(line)
+        self.out.append(line + b"\r")
         self._said += 1
 
     def flush(self) -> None:
@@ -144,7 +144,7 @@ class Outlet:
             return
         messages = (len(out) - self._said) >> 1
         out.append(b"")
-        data = b"\r\n".join(out)
+        data = b"\n".join(out)
         out.clear()
         said, self._said = self._said, 0
         if self._transport is None:

@@ -21,67 +21,74 @@ from microd.services.broker.topics import Audience, Queue
 
 #: Somebody who gets the message, the pieces for its connection, and the line before the payload.
 Route = tuple[Sub, list[bytes], bytes]
-#: Bytes of the payload, who gets it, and what else is to be done about it.
+#: Bytes of the payload with its C{\\r}, who gets it, and what else is to be done about it.
 Plan = tuple[int, Sequence[Route], Callable[[bytes], None] | None]
 
 #: Of a larger audience each message is handed out by itself, with an eye on the bounds.
 WIDE = 16
-#: The longest id, and bytes of a message for each of those it came with, with which it counts as narrow.
+#: The longest id with which it counts as narrow.
 _LONG_ID = 64
 
 
 class Heads:
     """What the lines to the subscribers of a subject begin with.
 
-    @ivar routes: of those who get every message.
-    @ivar queues: each with what the lines of its members begin with.
+    @ivar routes: of those who get every message, for C{MSG}.
     @ivar headers: whether all of them can be sent headers.
     """
 
-    __slots__ = ("audience", "headers", "queues", "routes")
+    __slots__ = ("_queues", "audience", "headers", "routes")
 
     def __init__(self, subject: bytes, audience: Audience) -> None:
         self.audience = audience
+        begin = b"MSG " + subject + b" "
         subs = cast(Sequence[Sub], audience.all)
-        begin = b" " + subject + b" "
         self.routes = [(sub, sub.out, begin + sub.sid + b" ") for sub in subs]
-        self.queues: list[tuple[Queue, dict[Any, bytes]]] = [
-            (queue, {sub: begin + sub.sid + b" " for sub in cast(Sequence[Sub], queue.members)})
-            for queue in cast(Sequence[Queue], audience.queues)
-        ]
-        every = [*subs, *(sub for _, members in self.queues for sub in members)]
+        self._queues: list[tuple[Queue, dict[Any, bytes]]] = []
+        every = list(subs)
+        for queue in cast(Sequence[Queue], audience.queues):
+            members = cast(Sequence[Sub], queue.members)
+            self._queues.append((queue, {sub: begin + sub.sid + b" " for sub in members}))
+            every += members
         self.headers = all(sub.holder.headers for sub in every)
+
+    @property
+    def plain(self) -> bool:
+        """Whether there are no queues."""
+        return not self._queues
 
     def plan(self, verb: bytes, size: int, numbers: bytes) -> Plan:
         """What to do with a message.
 
-        @param verb: C{MSG} or C{HMSG}.
-        @param numbers: what stands at the end of the line: perhaps a reply, and one or two sizes.
+        @param verb: what stands before C{MSG}: nothing, or C{H}.
+        @param size: of the payload, with its C{\\r}.
+        @param numbers: what stands at the end of the line: perhaps a reply, one or two sizes, and C{\\r}.
         """
         routes = [(sub, out, verb + head + numbers) for sub, out, head in self.routes]
-        if not self.queues:
+        if not self._queues:
             return size, routes, None
-        return size, routes, Draw(self.queues, verb, numbers).draw
+        return size, routes, Draw(self._queues, verb, numbers).draw
 
 
 class Draw:
     """Gives a message to one member of each queue."""
 
-    __slots__ = ("_numbers", "_queues", "_verb")
+    __slots__ = ("_lines",)
 
     def __init__(self, queues: Sequence[tuple[Queue, dict[Any, bytes]]], verb: bytes, numbers: bytes) -> None:
-        self._queues = queues
-        self._verb = verb
-        self._numbers = numbers
+        self._lines = [
+            (queue.choose, {sub: verb + head + numbers for sub, head in heads.items()})
+            for queue, heads in queues
+        ]
 
     def draw(self, payload: bytes) -> None:
         """The next in turn gets it, unless it is behind and another is less so."""
-        for queue, heads in self._queues:
-            sub = cast(Sub, queue.choose())
+        for choose, lines in self._lines:
+            sub = cast(Sub, choose())
             out = sub.out
             if not out:
                 sub.outlet.touch()
-            out.append(self._verb + heads[sub] + self._numbers)
+            out.append(lines[sub])
             out.append(payload)
             sub.delivered += 1
 

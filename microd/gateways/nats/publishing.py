@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from microd.gateways.nats import parser
 from microd.gateways.nats.exchange import Exchange
@@ -25,7 +25,7 @@ from microd.services.broker.subjects import is_subject
 EVENTS = b"$EVENTS."
 
 _STATUS = b"NATS/1.0 503\r\n\r\n"
-#: Sizes as they are written, and what they mean; the usual ones.
+#: Sizes as they stand at the end of a line, and what payloads have then with their C{\\r}; the usual ones.
 _SIZES: dict[bytes, int] = {}
 _USUAL = 16 << 10
 #: Lines longer than this are not remembered.
@@ -44,6 +44,9 @@ class Publisher(Holder, Protocol):
 
     connect: Connect
     inbound: Inbound
+
+    def command(self, line: bytes) -> None:
+        """Do what a line says that is no publication."""
 
     def error(self, text: str) -> None:
         """Say what was wrong."""
@@ -94,23 +97,28 @@ class Publishing:
             self._permitted = permitted
         self.plain = self._permitted and connect.echo and not connect.verbose
 
-    def line(self, line: bytes) -> Plan:
-        """Plan for a line which begins with C{PUB} or C{HPUB}.
+    def line(self, line: bytes) -> Plan | None:
+        """Do what a line says; for a publication, plan it.
 
         @raise ProtocolError: it is against the protocol.
         """
         if self.plain:
             words = line.split(b" ")
-            if words[0] == b"PUB" and len(words) == 3:
-                audience = self._found(words[1])
-                numbers = words[2]
+            if len(words) == 3 and words[0] == b"PUB":
+                _, subject, numbers = words
+                audience = self._found(subject)
                 size = _SIZES.get(numbers, _USUAL)
-                if audience is not None and audience.made is not None and size <= self._largest:
-                    heads = cast(Heads, audience.made)
-                    plan = heads.plan(b"MSG", size, numbers)
-                    self._learn(line, heads, plan)
-                    return plan
-        return self._plan(line)
+                if audience is not None and size <= self._largest:
+                    heads: Any = audience.made
+                    if heads is not None:
+                        plan: Plan = heads.plan(b"", size, numbers)
+                        if self._learning >= 0:
+                            self._learn(line, heads, plan)
+                        return plan
+        if parser.is_publication(line):
+            return self._plan(line)
+        self._client.command(line)
+        return None
 
     def settle(self) -> None:
         """A turn is over: learn lines again, or stop, where most of them were new."""
@@ -123,12 +131,10 @@ class Publishing:
         self._seen = counts.in_messages
 
     def _learn(self, line: bytes, heads: Heads, plan: Plan) -> None:
-        if self._learning < 0:
-            return
         self._new += 1
         # Lines have a blank in them, and so are never taken for anything else.
         if len(line) <= _LONGEST and b" " in line:
-            self._topics.remember(heads.audience, line, plan, 4 + 4 * len(plan[1]))
+            self._topics.remember(heads.audience, line, plan, 20 + 25 * len(plan[1]))
 
     def _plan(self, line: bytes) -> Plan:
         parser.require_short(line, self._longest)
@@ -143,7 +149,7 @@ class Publishing:
             heads = self._heads(said.subject)
             if heads is not None and (said.headers <= 0 or heads.headers) and self._heard(heads, said):
                 return self._resting(self._planned(line, said, heads))
-        return said.size, (), partial(self._take_care, said)
+        return said.size + 1, (), partial(self._take_care, said)
 
     def _resting(self, plan: Plan) -> Plan:
         """The same; where finding it was much work, others have their turn afterwards."""
@@ -166,23 +172,24 @@ class Publishing:
         audience = self._topics.audience(subject)
         if audience.made is not None:
             return cast(Heads, audience.made)
-        if not is_subject(subject):
+        if audience.memos is None or not is_subject(subject):
             return None
         heads = heads_of(subject, audience)
         if heads is not None:
-            self._topics.make(audience, heads, 16 * len(heads.routes))
+            self._topics.make(audience, heads, 30 + 30 * len(audience.all))
         return heads
 
     def _planned(self, line: bytes, said: Publication, heads: Heads) -> Plan:
-        if said.size < _USUAL and said.headers < 0 and not said.sizes.startswith(b"0"):
-            _SIZES[said.sizes] = said.size
-        verb, numbers = (
-            (b"HMSG", said.sizes) if said.headers > 0 else (b"MSG", said.sizes.rpartition(b" ")[2])
-        )
+        size = said.size + 1
+        verb, numbers = (b"H", said.sizes) if said.headers > 0 else (b"", said.sizes.rpartition(b" ")[2])
+        numbers += b"\r"
+        if said.headers < 0 and size < _USUAL and not numbers.startswith(b"0"):
+            _SIZES[numbers] = size
         if said.reply:
-            return heads.plan(verb, said.size, said.reply + b" " + numbers)
-        plan = heads.plan(verb, said.size, numbers)
-        self._learn(line, heads, plan)
+            return heads.plan(verb, size, said.reply + b" " + numbers)
+        plan = heads.plan(verb, size, numbers)
+        if self._learning >= 0:
+            self._learn(line, heads, plan)
         return plan
 
     def _take_care(self, said: Publication, payload: bytes) -> None:
@@ -201,7 +208,7 @@ class Publishing:
             return
         client.done()
         if self._submit is not None and said.subject.startswith(EVENTS):
-            self._submit(said, payload)
+            self._submit(said, payload[:-1])
         elif not self._hand_out(said, payload) and said.reply and client.connect.no_responders:
             self._nobody(said.reply)
 
@@ -241,10 +248,11 @@ class Publishing:
         for each in self._topics.audience(reply).all:
             if isinstance(each, Sub) and each.holder is client:
                 # It does not count as one of those after which the subscription ends.
-                each.outlet.put(b"HMSG %b %b %d %d" % (reply, each.sid, len(_STATUS), len(_STATUS)), _STATUS)
+                size = len(_STATUS)
+                each.outlet.put(b"HMSG %b %b %d %d\r" % (reply, each.sid, size, size), _STATUS + b"\r")
                 return
 
 
 def _message(said: Publication, payload: bytes) -> Message:
     ahead = max(said.headers, 0)
-    return Message(None, payload[ahead:], said.reply.decode("utf-8", "replace"), payload[:ahead])
+    return Message(None, payload[ahead:-1], said.reply.decode("utf-8", "replace"), payload[:ahead])

@@ -30,6 +30,7 @@ Until somebody has come in no more is read than one control line's worth beyond 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -43,6 +44,7 @@ from microd.gateways.nats.outlet import Outlet, Transport
 from microd.gateways.nats.parser import UNKNOWN, ProtocolError
 from microd.gateways.nats.plans import Plan
 from microd.gateways.nats.publishing import Publishing
+from microd.gateways.nats.storing import Storing
 from microd.gateways.nats.subscription import Sub
 from microd.kernel.caller import Account
 from microd.kernel.errors import MicroError
@@ -195,18 +197,14 @@ class Session:
     # -- what those who do the work ask for
 
     def line(self, line: bytes) -> Plan | None:
-        """Do what a line says; for a publication, plan it.
+        """Hear who it is; after that L{Publishing.line} is asked."""
+        self._introduce(line)
+        return None
 
-        @raise ProtocolError: it is against the protocol.
-        """
-        verb = line[:4]
-        if self._publishing is None:
-            self._introduce(line)
-            return None
-        if verb == b"PUB ":
-            return self._publishing.line(line)
+    def command(self, line: bytes) -> None:
+        """Do what a line says that is no publication."""
         parser.require_short(line, self.limits.control_line)
-        return self._command(verb.upper(), line)
+        self._command(line[:4].upper(), line)
 
     def error(self, text: str) -> None:
         """Say what was wrong."""
@@ -288,6 +286,8 @@ class Session:
         self._asking = False
         if self._over:
             return
+        # What was shown is of no use any more, and is a secret.
+        self.connect = replace(self.connect, token="", jwt="", password="")
         if admitted is None:
             self.close(NOT_IN)
         else:
@@ -301,7 +301,9 @@ class Session:
         self._place = place = exchange.broker.enter(admitted.account.issuer)
         self.outlet.budget = place.budget
         self.inbound.budget = place.unfinished
-        self._publishing = Publishing(self, exchange, place, self.limits, None, admitted.publish)
+        events = self._events
+        submit = None if events is None else Storing(events, place, exchange, self._clock).submit
+        self._publishing = Publishing(self, exchange, place, self.limits, submit, admitted.publish)
         self._look()
         self._pinging()
         self.done()
@@ -311,9 +313,10 @@ class Session:
         """Have what is remembered looked at, where that holds for this client."""
         assert self._place is not None
         assert self._publishing is not None
-        self.inbound.look(self._place.topics.memo if self._publishing.plain else {})
+        memo = self._place.topics.memo if self._publishing.plain else {}
+        self.inbound.look(memo, self._publishing.line)
 
-    def _command(self, verb: bytes, line: bytes) -> Plan | None:
+    def _command(self, verb: bytes, line: bytes) -> None:
         if verb == b"PING":
             self.outlet.say(b"PONG")
         elif verb == b"PONG":
@@ -322,9 +325,6 @@ class Session:
             self._subscribe(*parser.subscription(parser.words(line)))
         elif parser.is_unsub(line):
             self._unsubscribe(*parser.unsubscription(parser.words(line)))
-        elif parser.is_publication(line):
-            assert self._publishing is not None
-            return self._publishing.line(line)
         elif parser.is_connect(line):
             self._connect_again(line)
         elif verb[:3] == b"+OK" or parser.is_info(line):
@@ -333,12 +333,11 @@ class Session:
             raise ProtocolError(parser.BAD_ARGUMENTS)
         else:
             raise ProtocolError(parser.UNKNOWN)
-        return None
 
     def _connect_again(self, line: bytes) -> None:
         """Other wishes; who it is, and what it can be sent, stays."""
         assert self._publishing is not None
-        self.connect = self._read_connect(line)
+        self.connect = replace(self._read_connect(line), token="", jwt="", password="")
         self._publishing.refresh()
         self._look()
         self.done()

@@ -55,20 +55,23 @@ class Sub:
         size = len(block) + len(message.body)
         sizes = b"%d %d" % (len(block), size) if block else b"%d" % size
         said = Publication(topic.encode(), message.reply.encode(), len(block) if block else -1, size, sizes)
-        self.take(said, block + message.body)
+        self.take(said, block + message.body + b"\r")
         self.outlet.flush()
 
     def take(self, said: Publication, payload: bytes) -> None:
-        """Put a message to what its connection is sent when the turn ends."""
+        """Put a message to what its connection is sent when the turn ends.
+
+        @param payload: with a C{\\r} at its end.
+        """
         holder = self.holder
         reply = said.reply + b" " if said.reply else b""
         if said.headers <= 0:
-            head = b"MSG %b %b %b%b" % (said.subject, self.sid, reply, said.sizes.rpartition(b" ")[2])
+            head = b"MSG %b %b %b%b\r" % (said.subject, self.sid, reply, said.sizes.rpartition(b" ")[2])
         elif holder.headers:
-            head = b"HMSG %b %b %b%b" % (said.subject, self.sid, reply, said.sizes)
+            head = b"HMSG %b %b %b%b\r" % (said.subject, self.sid, reply, said.sizes)
         else:
             payload = payload[said.headers :]
-            head = b"MSG %b %b %b%d" % (said.subject, self.sid, reply, len(payload))
+            head = b"MSG %b %b %b%d\r" % (said.subject, self.sid, reply, len(payload) - 1)
         self.outlet.put(head, payload)
         self.delivered += 1
         if self.delivered == self.most:

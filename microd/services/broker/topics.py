@@ -19,7 +19,7 @@ from microd.services.broker.subjects import is_pattern, is_subject, is_wild
 _WEIGHED = 8
 #: Subjects longer than this are not remembered; of the others as many as keep so many references, all together.
 _LONGEST = 255
-_REFERENCES = 250_000
+_REFERENCES = 2_000_000
 
 
 class Queue:
@@ -128,7 +128,7 @@ class Audience:
         self.queues = queues
         self.made: object = None
         self.memos: list[bytes] | None = None
-        self.weight = 4 + len(all) + len(queues)
+        self.weight = 40 + len(all) + len(queues)
 
     def __len__(self) -> int:
         return len(self.all) + len(self.queues)
@@ -157,7 +157,7 @@ class Topics:
         self._tree = _Node()
         self._wild = 0
         self.found: dict[bytes, Audience] = {}
-        self._references = 0
+        self._references = self._turned_away = 0
         self.effort = 0
         self._by_first: dict[bytes, set[bytes]] = {}
         self.memo: dict[bytes, object] = {}
@@ -215,7 +215,6 @@ class Topics:
         if audience.memos is None:
             return
         if self._references + weight > _REFERENCES:
-            self._forget_all()
             return
         audience.memos.append(key)
         self.memo[key] = value
@@ -327,9 +326,11 @@ class Topics:
 
     def _keep(self, subject: bytes, audience: Audience) -> None:
         if self._references + audience.weight > _REFERENCES:
-            self._forget_all()
-            if audience.weight > _REFERENCES:
+            # It may be that there are more subjects than fit, all in use: keep those that are there for a while.
+            self._turned_away += 1
+            if self._turned_away < 4 * len(self.found) or audience.weight > _REFERENCES:
                 return
+            self._forget_all()
         audience.memos = []
         self.found[subject] = audience
         self._references += audience.weight
@@ -364,7 +365,7 @@ class Topics:
         self.found.clear()
         self._by_first.clear()
         self.memo.clear()
-        self._references = 0
+        self._references = self._turned_away = 0
 
 
 def _means_more(pattern: bytes) -> bool:
