@@ -158,6 +158,8 @@ class Service:
         @param ack_wait: events: seconds after which one comes again if this process is gone without a word, 30 by default.
         @raise SchemaError: the function or the terms cannot be; the text says why, and where it is.
         """
+        if callable(topic):
+            raise SchemaError(f'{place_of_function(topic)}: say to what: @service.subscribe("orders", ...)')
         frame = sys._getframe(1)
         names = {} if frame.f_locals is frame.f_globals else dict(frame.f_locals)
 

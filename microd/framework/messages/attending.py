@@ -140,7 +140,7 @@ class Attending:
     def _ran(self, outcome: object, running: Deferred[None]) -> None:
         self._running.discard(running)
         if isinstance(outcome, Failure):
-            self.log.failure("{subscriber} was not settled", outcome, subscriber=self._subscriber.name)
+            self.log.failure("{subscriber} was not called", outcome, subscriber=self._subscriber.name)
         self._wake()
 
     async def _deal(self, key: Hashable, work: _Work) -> None:
@@ -167,7 +167,11 @@ class Attending:
     ) -> bool:
         """Count it, say what went wrong, and settle it; whether it comes again."""
         self.handled += 1
-        again = self._settle(message, outcome)
+        try:
+            again = self._settle(message, outcome)
+        except Exception:  # noqa: BLE001 - then it comes again after its time, and all others go on
+            again = False
+            self.log.failure("{subscriber} was not settled", subscriber=self._subscriber.name)
         if problem is not None:
             self.failed += 1
             self._complain(message, outcome, problem, again)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -143,7 +144,13 @@ class Calling:
     async def _begun(self, arguments: tuple[object, ...]) -> Any:
         subscriber = self._subscriber
         if subscriber.style is Style.THREAD:
-            return await self._workers.run(subscriber.function, *arguments)
+            returned = await self._workers.run(subscriber.function, *arguments)
+            if isinstance(returned, Awaitable):
+                raise TypeError(
+                    f"{subscriber.name} ran in a thread and returned a {type(returned).__name__}, which nobody waits for: "
+                    "make it 'async def', or annotate it '-> Deferred[None]'"
+                )
+            return returned
         outcome = subscriber.function(*arguments)
         if subscriber.style is Style.COROUTINE:
             return await self._bridge.ours(outcome)

@@ -153,7 +153,7 @@ def terms_of(
 
 
 def _said(error: object) -> str:
-    return told(error) if isinstance(error, BaseException) else str(error)
+    return told(error if isinstance(error, BaseException) else Drop(str(error))) if error else ""
 
 
 def told(problem: BaseException) -> str:
@@ -164,4 +164,5 @@ def told(problem: BaseException) -> str:
         said = problem.detail or str(problem.code)
     else:
         said = f"{type(problem).__name__}: {problem}" if str(problem) else type(problem).__name__
-    return said[:LONGEST_ERROR]
+    # It travels as UTF-8, whatever Python had in it.
+    return said[:LONGEST_ERROR].encode("utf-8", "replace").decode()

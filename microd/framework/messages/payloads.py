@@ -69,10 +69,10 @@ def encoded(value: object, *, proto: bool) -> Payload:
     """
     if isinstance(value, bytes | bytearray | memoryview):
         return Payload(bytes(value), BYTES)
-    if isinstance(value, str):
-        return Payload(value.encode(), TEXT)
     kind: Any = type(value)
     try:
+        if isinstance(value, str):
+            return Payload(value.encode(), TEXT)
         if isinstance(value, ProtobufMessage):
             codec = codec_of(kind)
             return Payload(codec.dump(value), PROTO) if proto else Payload(codec.dump_json(value), JSON)

@@ -87,6 +87,7 @@ class Questions:
         """To whoever listens now."""
         payload = encoded(message, proto=True)
         own, alone = self._belongs()
+        _text(topic)
         # In this order: what the author says wins.
         said = {"Content-Type": payload.content_type, "Micro-Topic": topic, **_traced(own), **_texts(headers)}
         request = broker_pb2.PublishRequest(
@@ -99,7 +100,7 @@ class Questions:
         own, alone = self._belongs()
         payload = encoded(event, proto=False)
         request = events_pb2.PublishRequest(
-            topic=topic,
+            topic=_text(topic),
             payload=payload.data,
             metadata=_metadata(payload, own, metadata),
             timestamp=0 if at is None else milliseconds(at) // 1000,
@@ -111,7 +112,7 @@ class Questions:
     def events(self, topic: str, drafts: Iterable[object]) -> Ask[Sequence[int]]:
         """The same for several, all or none; the answer has their offsets."""
         own, alone = self._belongs()
-        request = events_pb2.PublishManyRequest(topic=topic)
+        request = events_pb2.PublishManyRequest(topic=_text(topic))
         for each in drafts:
             draft = each if isinstance(each, Draft) else Draft(each)
             payload = encoded(draft.value, proto=False)
@@ -137,7 +138,7 @@ class Questions:
         if after < 0 or limit < 0:
             raise BadRequest("an offset and a limit are 0 or more", CLIENT)
         request = events_pb2.ReadRequest(
-            topic=topic,
+            topic=_text(topic),
             after=after,
             limit=limit,
             start_time=0 if since is None else milliseconds(since),
@@ -281,6 +282,19 @@ def _texts(given: Headers | None) -> dict[str, str]:
     for name, value in said.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise BadRequest(f"headers and metadata are text: {name!r} is {type(value).__name__}", CLIENT)
+        _text(name)
+        _text(value)
+    return said
+
+
+def _text(said: str) -> str:
+    """Let a text pass that can travel."""
+    if not isinstance(said, str):
+        raise BadRequest(f"a topic is text, not {type(said).__name__}", CLIENT)
+    try:
+        said.encode()
+    except UnicodeEncodeError as problem:
+        raise BadRequest(f"{said!r} is no Unicode text: {problem.reason}", CLIENT) from None
     return said
 
 

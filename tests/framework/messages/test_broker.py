@@ -82,6 +82,35 @@ def test_headers_are_text() -> None:
         tester.client.broker.publish("prices", "x", headers={"n": 5})  # type: ignore[dict-item]
 
 
+@pytest.mark.parametrize(
+    ("topic", "message", "headers"),
+    [("\ud800", "x", None), ("a", "\ud800", None), ("a", "x", {"k": "\ud800"}), (5, "x", None)],
+)
+def test_no_text(topic: Any, message: str, headers: dict[str, str] | None) -> None:
+    """What cannot travel as text is refused before anything is sent."""
+    client = ServiceTester(shop()[0]).client
+    with pytest.raises(BadRequest):
+        client.broker.publish(topic, message, headers=headers)
+    with pytest.raises(BadRequest):
+        client.events.publish(topic, message, metadata=headers)
+
+
+def test_returns_what_nobody_waits_for(log: list[dict[str, Any]]) -> None:
+    """A plain function which returns a coroutine has failed, rather than done nothing without a word."""
+    service = Service("shop", environ={})
+
+    async def later(price: Price) -> None: ...
+
+    @service.subscribe("prices")
+    def price(price: Price):  # type: ignore[no-untyped-def]
+        waiting = later(price)
+        waiting.close()
+        return waiting
+
+    ServiceTester(service).publish("prices", Price("a"))
+    assert "make it 'async def'" in next(event["problem"] for event in log if "problem" in event)
+
+
 def test_subscribed() -> None:
     """A subscribed function gets what is published, as what it wants, with its headers."""
     service, got = shop()

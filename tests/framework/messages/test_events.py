@@ -211,6 +211,17 @@ def test_dropped() -> None:
     assert (letter.attempts, letter.error) == (1, "no such customer")
 
 
+def test_error_which_is_no_text() -> None:
+    """Whatever an error says, it goes with the event."""
+    bench = Bench(retries=0)
+    bench.outcomes["1"] = ValueError("a\ud800b" + "c" * 5000)
+    bench.publish("1", "2")
+    (letter,) = bench.tester.dead_letters("orders")
+    assert letter.error.startswith("ValueError: a?bccc")
+    assert len(letter.error) == 1000
+    assert bench.got == [("1", 1), ("2", 1)]
+
+
 def test_unreadable() -> None:
     """An event which is not what the function takes goes to the dead letters at once, with the reason."""
     bench = Bench()

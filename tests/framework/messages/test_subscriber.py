@@ -175,6 +175,13 @@ def test_terms_which_cannot_be(terms: dict[str, Any], said: str) -> None:
         subscribed(bill, **terms)
 
 
+def test_without_a_topic() -> None:
+    """Who forgets to say what the subscription is to is told so."""
+    service = Service("billing", environ={})
+    with pytest.raises(SchemaError, match=r"bill\(\): say to what"):
+        service.subscribe(bill)  # type: ignore[arg-type]
+
+
 def test_key_of_text() -> None:
     """Text has no fields to be a key."""
     with pytest.raises(SchemaError, match="the message has none; give a function"):
