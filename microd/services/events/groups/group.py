@@ -330,8 +330,12 @@ class Group:
             del self.pending[offset]
             self.dead += 1
 
-    def retained(self, first: int) -> None:
-        """What lies before C{first} is kept no longer; what a consumer holds of it may still be acknowledged."""
+    def retained(self, first: int) -> bool:
+        """What lies before C{first} is kept no longer; what a consumer holds of it may still be acknowledged.
+
+        @return: whether anything was missed by that.
+        """
+        before = self.missed
         if self.cursor < first - 1:
             self.missed += first - 1 - self.cursor
             self.cursor = first - 1
@@ -344,6 +348,7 @@ class Group:
         for offset in gone:
             self.missed += 1
             self.done(offset)
+        return self.missed != before
 
     def seek(self, cursor: int) -> None:
         """Go on behind C{cursor}, and forget what is pending."""

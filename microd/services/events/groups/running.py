@@ -214,31 +214,26 @@ class Running(Keepable):
         delay, dice = ack.delay, 0.0
         if delay is None:
             dice = world.dice()
-        known = self.group.settle(
-            offset,
-            ack.verdict,
-            world.clock.seconds(),
-            dice,
-            member=None if consumer is None else consumer.member,
-            error=ack.error,
-            delay=delay,
-        )
-        if known:
-            self.changed()
-            if consumer is None or not consumer.is_waiting:
-                self._revive()
-            elif consumer.member.has_room:
-                self._idle[consumer] = None
-            self.look_after()
-        return known
+        member = None if consumer is None else consumer.member
+        before = 0 if member is None else len(member.held)
+        now = world.clock.seconds()
+        if not self.group.settle(offset, ack.verdict, now, dice, member=member, error=ack.error, delay=delay):
+            return False
+        self.changed()
+        if consumer is None or len(consumer.member.held) == before:
+            # It was somebody else's, who has room now.
+            self._revive()
+        elif consumer.is_waiting:
+            self._idle[consumer] = None
+        self.look_after()
+        return True
 
     def grown(self) -> None:
         """There is more to read, or less."""
         group, log = self.group, self.log
         if log.gone:
             return
-        if group.floor < log.first - 1:
-            group.retained(log.first)
+        if group.floor < log.first - 1 and group.retained(log.first):
             self.changed()
         if self._idle:
             self.pump()
