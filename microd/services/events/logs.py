@@ -196,6 +196,9 @@ class Logs:
             await log.ready()
         # That works on a full disk, too.
         await self.store.delete(namespace, TOPICS, topic)
+        if log.gone:
+            # Somebody else was quicker, and what has the name now may be another one.
+            raise NotFound(f"there is no topic {topic}")
         log.vanish()
         self._take(log)
         log.space.leaving.setdefault(topic, [])
@@ -218,7 +221,9 @@ class Logs:
                     while keys := await self.store.list(space.name, table, Query(limit=_DROPS)):
                         await self.store.apply([Drop(space.name, table, key) for key in keys])
                 break
-            except StoreFailed:
+            except StoreFailed as problem:
+                for waiter in space.leaving.pop(topic, ()):
+                    waiter.errback(StoreFailed(problem.detail))
                 return
             except MicroError as problem:
                 self.log.warn("a deleted topic's events stay for now: {problem}", problem=problem)

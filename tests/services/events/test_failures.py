@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from microd.kernel.errors import Internal, MicroError
-from microd.services.events.model import Draft
+from microd.kernel.errors import Internal, MicroError, NotFound
+from microd.services.events.model import Draft, Retention
 from microd.services.store.backends.memory import MemoryStore
 from microd.services.store.errors import OutOfSpace, StoreFailed
 from microd.services.store.model import Act, Query
@@ -266,3 +266,39 @@ def test_gone_while_waiting(rest: Rest, disk: Disk, told: Told) -> None:
     rest.turns()
     assert told.offsets == [2]
     assert [(token, error.code) for token, error in told.errors] == [(b"c", 404)]
+
+
+def test_deleted_twice(rest: Rest, disk: Disk) -> None:
+    """Of two who delete a topic at the same moment one hears that it is not there; a new one of its name is neither's."""
+    one = Deferred.fromCoroutine(rest.logs.delete("acme", "orders"))
+    two = Deferred.fromCoroutine(rest.logs.delete("acme", "orders"))
+    disk.go_on()
+    log = rest.done(one)
+    disk.is_slow = False
+    rest.logs.clear(log)
+    rest.turns()
+    rest.publish(b"new")
+    disk.go_on()
+    with pytest.raises(NotFound):
+        rest.done(two)
+    assert rest.payloads() == [b"new"]
+
+
+def test_configured_while_deleted(rest: Rest, disk: Disk) -> None:
+    """Who configures a topic that is deleted meanwhile brings nothing of it back."""
+    log = rest.log()
+    one = Deferred.fromCoroutine(log.configure(Retention(age=1)))
+    two = Deferred.fromCoroutine(log.configure(Retention(age=2)))
+    deleting = Deferred.fromCoroutine(rest.logs.delete("acme", "orders"))
+    disk.waiting.pop().callback(None)
+    log = rest.done(deleting)
+    disk.go_on()
+    rest.done(one)
+    disk.is_slow = False
+    rest.logs.clear(log)
+    rest.turns()
+    with pytest.raises(NotFound):
+        rest.done(two)
+    rest.again()
+    assert rest.logs.find("acme", "orders") is None
+    assert rest.done(disk.tables("acme")) == []

@@ -597,6 +597,7 @@ class Log:
         """Keep events for as long as this."""
         await self.ready()
         async with self._shared.keeping:
+            self._stay()
             assert self._meta is not None
             await self._keep(self._meta.kept(retention))
 
@@ -661,6 +662,7 @@ class Log:
         if self._edge.next == end:
             try:
                 async with self._shared.keeping:
+                    self._stay()
                     assert self._meta is not None
                     await self._keep(self._meta.ending(self._edge))
             except OutOfSpace:
