@@ -14,7 +14,6 @@ import select
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -37,7 +36,7 @@ class Load:
     @ivar queue: a queue that the listeners share.
     """
 
-    port: int
+    port: int = 0
     connect: str = "{}"
     messages: int = 1_000_000
     listeners: int = 1
@@ -77,7 +76,11 @@ def buffers(load: Load) -> tuple[list[bytes], list[int], int]:
     """
     chance = random.Random(4)
     names = load.names
-    head = b"NATS/1.0\r\nTraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n" if load.headers else b""
+    head = (
+        b"NATS/1.0\r\nTraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n"
+        if load.headers
+        else b""
+    )
     each = 200 * 7
     made, heard = [], []
     total = 0
@@ -144,7 +147,12 @@ def flood(load: Load) -> float:
     if not load.queue:
         wanted *= load.listeners
     links = listeners(load)
-    command = [sys.executable, "-m", "benches.nats_load", json.dumps({**asdict(load), "messages": rounds * each})]
+    command = [
+        sys.executable,
+        "-m",
+        "benches.nats_load",
+        json.dumps({**asdict(load), "messages": rounds * each}),
+    ]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as publisher:
         assert publisher.stdin is not None
         assert publisher.stdout is not None
