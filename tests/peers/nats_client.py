@@ -317,11 +317,15 @@ async def subjects(player: Player) -> Any:
         await careless.subscribe(subject, cb=inbox.take)
         await careless.publish(subject, b"x")
         # This client takes any error for the end of the connection.
-        heard, ended = asyncio.create_task(inbox.wait(1)), asyncio.create_task(lost.wait())
-        await asyncio.wait((heard, ended), return_when=asyncio.FIRST_COMPLETED)
-        said[subject] = "heard" if heard.done() and not lost.is_set() else "lost"
-        heard.cancel()
-        ended.cancel()
+        done, ended = asyncio.create_task(_settled(careless)), asyncio.create_task(lost.wait())
+        await asyncio.wait((done, ended), return_when=asyncio.FIRST_COMPLETED)
+        if lost.is_set() or done.exception() is not None:
+            said[subject] = "lost"
+        else:
+            said[subject] = "heard" if inbox.messages else "silence"
+        for task in (done, ended):
+            task.cancel()
+        await asyncio.gather(done, ended, return_exceptions=True)
         await careless.close()
     return [found, listened, said]
 
