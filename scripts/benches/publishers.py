@@ -16,6 +16,8 @@ from typing import Self
 REPLY = b"MSG "
 #: What a reply that refuses has in it, and one that acknowledges has not.
 REFUSED = b'"error"'
+#: A reply with headers: nobody stores what is published there.
+NOBODY = b"HMSG "
 
 
 class Connection:
@@ -91,7 +93,7 @@ class _Publisher:
         if not data:
             raise RuntimeError("the server hung up")
         data = self.tail + data
-        if REFUSED in data:
+        if REFUSED in data or NOBODY in data:
             raise RuntimeError(f"not acknowledged: {data[:500]!r}")
         self.tail = data[-3:]
         found = data.count(REPLY)
