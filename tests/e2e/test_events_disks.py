@@ -110,8 +110,8 @@ def publish_once_there_is_room(wire: EventsWire, topic: str, payload: bytes) -> 
         try:
             return wire.publish(topic, payload)
         except grpc.RpcError as problem:
-            assert code_of(problem) == 507
-            assert time.monotonic() < deadline
+            if code_of(problem) != 507 or time.monotonic() > deadline:
+                raise
             time.sleep(0.02)
 
 
