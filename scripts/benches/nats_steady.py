@@ -1,4 +1,4 @@
-"""The traffic of well-behaved NATS clients beside which a bench measures: 500 messages a second of 4 KiB, and one reader.
+"""The traffic of well-behaved NATS clients beside which a bench measures: 500 messages a second of 8 KiB, and one reader.
 
 Run with the address, the user and the secret; it goes on until its input ends, and then prints how many it sent and read.
 """
@@ -18,7 +18,7 @@ _PAUSE, _BURST = 0.01, 5
 def main(address: str, user: str, secret: str) -> None:
     """Publish and read, and lose nothing."""
     options = {"user": user, "pass": secret}
-    message = wire.pub(LOAD, b"x" * 4096)
+    message = wire.pub(LOAD, b"x" * 8192)
     sent = 0
     with RawNats(address) as writer, RawNats(address) as reader:
         writer.login(**options)
