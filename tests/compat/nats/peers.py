@@ -32,7 +32,8 @@ class Credentials:
         return {"user": self.user, "pass": self.secret}
 
 
-ALICE = Credentials("alice", "alice's secret")
+#: A short secret would cost a third of a second with each connection.
+ALICE = Credentials("alice", "alice's secret, which is too long to be guessed")
 TOKEN = Credentials(token="a token, which is no JWT")
 
 
