@@ -6,8 +6,9 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
-from microd.framework.messages.delivery import Delivery, Reading, terms_of
+from microd.framework.messages.delivery import Delivery, Reading, Say, terms_of
 from microd.framework.messages.model import Event, Stored
+from microd.framework.messages.private import Private
 from microd.framework.messages.questions import (
     Belongs,
     Headers,
@@ -49,26 +50,22 @@ def consuming(
 
     @param opened: opens a stream; it may raise L{MicroError}s.
     """
-    wait = FIRST_WAIT
-    start: Start | None = None
-    if not terms.group and terms.start == "latest":
-        page = ask(Questions(lambda: (None, False)).page(terms.topic, 0, None, 1, True))
-        start = page.events[-1].offset + 1 if page.events else 1
-    refused = 0
+    wait, refused = FIRST_WAIT, 0
+    private = None if terms.group else _private(ask, terms)
     while True:
         try:
-            stream = opened(consume(terms, start))
+            stream = opened(consume(terms, None if private is None else private.start))
             try:
                 for found in stream:
                     wait, refused = FIRST_WAIT, 0
-                    if not terms.group:
-                        start = max(start if isinstance(start, int) else 0, found.offset)
-                    delivery = Delivery(received(found), kind, stream.write)
+                    say = _saying(stream, private)
+                    if private is not None and not private.admit(found.id, found.offset):
+                        say(events_pb2.AckRequest(id=found.id, success=True))
+                        continue
+                    delivery = Delivery(received(found), kind, say)
                     yield delivery
                     if auto_ack and not delivery.said:
                         delivery.ack()
-                    if not terms.group:
-                        start = found.offset + 1
             finally:
                 stream.leave()
         except (BadRequest, Forbidden, Unimplemented):
@@ -80,6 +77,23 @@ def consuming(
                 raise
         sleep(random.uniform(0.0, wait))
         wait = min(2 * wait, LONGEST_WAIT)
+
+
+def _private(ask: Callable[[Ask[Any]], Any], terms: Terms) -> Private:
+    """Where to begin without a group: what comes from now on does so behind the last event that is there."""
+    if terms.start != "latest":
+        return Private()
+    page = ask(Questions(lambda: (None, False)).page(terms.topic, 0, None, 1, True))
+    return Private(page.events[-1].offset if page.events else 0)
+
+
+def _saying(stream: Stream, private: Private | None) -> Say:
+    def say(word: events_pb2.AckRequest) -> None:
+        if private is not None and (word.success or word.drop):
+            private.done(word.id)
+        stream.write(word)
+
+    return say
 
 
 class BlockingBroker:

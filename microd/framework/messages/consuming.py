@@ -26,7 +26,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from microd.framework.bridge import Bridge
 from microd.framework.config.closing import close
 from microd.framework.messages.model import Message
-from microd.framework.messages.questions import CONSUME, Questions, Start, Terms, consume, received
+from microd.framework.messages.private import Private
+from microd.framework.messages.questions import CONSUME, Questions, Terms, consume, received
 from microd.framework.messages.reopening import Caller as Reopener
 from microd.framework.messages.reopening import Chance, Reopening
 from microd.framework.outgoing import CORE
@@ -118,10 +119,9 @@ class Consumer:
         self._reopening = Reopening(caller, clock, what, insistent=insistent, chance=chance)
         self._outbox: Outbox | None = None
         self._here: dict[str, None] = {}
-        self._open: dict[str, int] = {}
+        self._open: dict[str, None] = {}
         self._said: dict[str, events_pb2.AckRequest] = {}
-        self._seen: int | None = None
-        self._undone: dict[str, int] = {}
+        self._private = None if terms.group else Private()
         self._ending = False
         self._timer: IDelayedCall | None = None
 
@@ -145,8 +145,8 @@ class Consumer:
         @param final: it does not come again.
         """
         self._open.pop(id, None)
-        if final:
-            self._undone.pop(id, None)
+        if final and self._private is not None:
+            self._private.done(id)
         if id in self._here and self._outbox is not None:
             del self._here[id]
             self._outbox.put(word)
@@ -180,7 +180,8 @@ class Consumer:
         await self._catch_up()
         if self._ending:
             return
-        outbox = Outbox(self._bridge, consume(self._terms, self._start()))
+        start = None if self._private is None else self._private.start
+        outbox = Outbox(self._bridge, consume(self._terms, start))
         replies = self._caller.answers("", CONSUME, outbox, events_pb2.Event, None, None, CORE)
         self._outbox = outbox
         self._here.clear()
@@ -193,9 +194,8 @@ class Consumer:
             self._here.clear()
             outbox.end()
             await close(replies)
-            for id in list(self._open):
-                if not self._keep:
-                    del self._open[id]
+            if not self._keep:
+                self._open.clear()
             self._on_lost()
 
     async def _catch_up(self) -> None:
@@ -210,35 +210,25 @@ class Consumer:
                 await self._caller.ask_store(questions.ack(terms.topic, terms.group, words.values()))
             for id in words:
                 self._said.pop(id, None)
-        if not terms.group and terms.start == "latest" and self._seen is None:
+        private = self._private
+        if private is not None and private.seen is None and terms.start == "latest":
             # So that nothing is left out, should the first connection break before the first event.
             page = await self._caller.ask_store(questions.page(terms.topic, 0, None, 1, True))
-            self._seen = page.events[-1].offset if page.events else 0
-
-    def _start(self) -> Start | None:
-        if self._terms.group or self._seen is None:
-            return None
-        return min([*self._undone.values(), self._seen + 1])
+            private.seen = page.events[-1].offset if page.events else 0
 
     def _is_wanted(self, found: events_pb2.Event) -> bool:
         id = found.id
         self._here[id] = None
         said = self._said.pop(id, None)
-        if said is None and not self._terms.group and not self._is_undone(found):
+        if said is None and self._private is not None and not self._private.admit(id, found.offset):
             said = events_pb2.AckRequest(id=id, success=True)
         if said is not None:
             self.say(id, said, final=True)
             return False
         if id in self._open and self._keep:
             return False
-        self._open[id] = found.offset
-        if not self._terms.group:
-            self._undone[id] = found.offset
-            self._seen = max(self._seen or 0, found.offset)
+        self._open[id] = None
         return True
-
-    def _is_undone(self, found: events_pb2.Event) -> bool:
-        return self._seen is None or found.offset > self._seen or found.id in self._undone
 
     def _tick_later(self) -> None:
         self._stop_timer()
