@@ -57,6 +57,7 @@ class Keeper:
         self._timer: IDelayedCall | None = None
         self._at = 0.0
         self._writing: Deferred[None] | None = None
+        self._batch: set[Keepable] = set()
         self._is_urgent = False
         self._pause = 0.0
         self.failure = ""
@@ -89,8 +90,8 @@ class Keeper:
             self._schedule(self._pause or DELAY)
 
     def is_dirty(self, what: Keepable) -> bool:
-        """Whether it has changed since it was last written."""
-        return what in self._dirty
+        """Whether what is on disk may not be what is so."""
+        return what in self._dirty or what in self._batch
 
     def forget(self, what: Keepable) -> None:
         """It is over."""
@@ -162,6 +163,7 @@ class Keeper:
             size += bytes_
             batch.append((what, mark, waiters))
         error: MicroError | None = None
+        self._batch = {what for what, _, _ in batch}
         try:
             if acts:
                 await self._store.apply(acts)
@@ -172,6 +174,7 @@ class Keeper:
             error = Internal(f"the state of a group could not be kept: {problem}")
         finally:
             self._writing = None
+            self._batch.clear()
         if error is None:
             self._succeeded(batch)
         else:

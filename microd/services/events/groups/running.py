@@ -15,48 +15,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import islice
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
+from twisted.internet.interfaces import IDelayedCall
 
-from microd.kernel.errors import Internal, MicroError, Unavailable
-from microd.services.events.groups.budget import Budget
+from microd.kernel.errors import MicroError, Unavailable
 from microd.services.events.groups.burial import ONLY_GROUP, Burial
 from microd.services.events.groups.consumer import Consumer
 from microd.services.events.groups.group import AHEAD, NEVER, Group, Member
-from microd.services.events.groups.keeper import Keepable, Keeper
+from microd.services.events.groups.keeper import Keepable
+from microd.services.events.groups.page import Page
 from microd.services.events.groups.state import encode
+from microd.services.events.groups.world import Budget, World
 from microd.services.events.log.log import Log
 from microd.services.events.log.meta import GROUPS
-from microd.services.events.model import Ack, Delivery, Event, GroupFacts, Terms
-from microd.services.store.interface import IStore
+from microd.services.events.model import Ack, Delivery, GroupFacts, Terms
 from microd.services.store.model import Act, Put, Record
 
-#: Events of a page, and their bytes, but for the last.
-PAGE, PAGE_BYTES = 256, 256 << 10
-#: What an event is counted for besides its payload.
-EACH = 256
 #: Consumers of which the one that holds least is chosen.
 _WEIGHED = 8
-
-
-class World:
-    """What all groups share.
-
-    @ivar dice: gives numbers from 0 to 1.
-    @ivar is_stopping: the daemon stops.
-    """
-
-    def __init__(
-        self, store: IStore, clock: IReactorTime, keeper: Keeper, dice: Callable[[], float], window: int
-    ) -> None:
-        self.store = store
-        self.clock = clock
-        self.keeper = keeper
-        self.dice = dice
-        self.window = window
-        self.redelivered = self.dead = 0
-        self.is_stopping = False
 
 
 class Running(Keepable):
@@ -66,8 +41,6 @@ class Running(Keepable):
     @ivar is_over: it was deleted, or its topic.
     """
 
-    log_ = Logger()
-
     __slots__ = (
         "_armed",
         "_burial",
@@ -76,11 +49,7 @@ class Running(Keepable):
         "_is_pumping",
         "_leave",
         "_page",
-        "_page_first",
-        "_page_size",
-        "_reading",
         "_timer",
-        "budget",
         "group",
         "is_over",
         "log",
@@ -100,14 +69,11 @@ class Running(Keepable):
         self.name = name
         self.group = group
         self.log = log
-        self.budget = budget
         self.world = world
         self.is_over = False
         self._consumers: dict[Member, Consumer] = {}
         self._idle: dict[Consumer, None] = {}
-        self._page: Sequence[Event] = ()
-        self._page_first = self._page_size = 0
-        self._reading: Deferred[None] | None = None
+        self._page = Page(log, budget, self._read)
         self._timer: IDelayedCall | None = None
         self._armed = NEVER
         self._is_pumping = False
@@ -179,10 +145,7 @@ class Running(Keepable):
         if self._leave is not None:
             self._leave()
             self._leave = None
-        reading, self._reading = self._reading, None
-        if reading is not None:
-            reading.cancel()
-        self._turn(())
+        self._page.close()
 
     # -- what consumers ask
 
@@ -241,7 +204,7 @@ class Running(Keepable):
     def seek(self, cursor: int) -> None:
         """Go on behind C{cursor}."""
         self.group.seek(cursor)
-        self._turn(())
+        self._page.forget()
         self.changed()
         self._revive()
         self.look_after()
@@ -311,7 +274,7 @@ class Running(Keepable):
                 group.retained(log.first)
                 self.changed()
                 continue
-            event = self._fetch(offset)
+            event = self._page.fetch(offset)
             if event is None:
                 return None
             if event.offset != offset:
@@ -332,66 +295,12 @@ class Running(Keepable):
                 self._arm()
             return Delivery(event, attempt, again)
 
-    def _fetch(self, offset: int) -> Event | None:
-        """The event with this offset, or the first one behind it; None: it is being read."""
-        place = offset - self._page_first
-        if 0 <= place < len(self._page):
-            return self._page[place]
-        if self._reading is not None:
-            return None
-        is_short = self.budget.used >= self.budget.most
-        found = self.log.recent(offset, 1 if is_short else PAGE)
-        if found is None:
-            self._turn(())
-            most, size = (1, 1) if is_short else (PAGE, PAGE_BYTES)
-            reading = Deferred.fromCoroutine(self._read(offset, most, size))
-            if not reading.called:
-                self._reading = reading
-            elif self._page:
-                return self._page[0]
-            return None
-        if not found:
-            return None
-        self._turn(found)
-        return found[0]
-
-    async def _read(self, offset: int, most: int, size: int) -> None:
-        error: MicroError | None = None
-        try:
-            try:
-                found = await self.log.read(offset, most, size)
-            except MicroError:
-                # What comes before the damage is not damaged.
-                found = await self.log.read(offset, 1, 1)
-            if not found and offset >= self.log.first:
-                error = Internal(f"the events of {self.log.topic} from {offset} on cannot be read")
-            self._turn(found)
-        except CancelledError:
-            return
-        except MicroError as problem:
-            error = problem
-        except Exception as problem:  # noqa: BLE001 - those who wait are to hear of it
-            self.log_.failure("events could not be read")
-            error = Internal(f"the events of {self.log.topic} cannot be read: {problem}")
-        self._reading = None
+    def _read(self, error: MicroError | None) -> None:
+        """A page was read, or could not be."""
         if error is not None:
             self.end(error)
         else:
             self.pump()
-
-    def _turn(self, page: Sequence[Event]) -> None:
-        """Have another page before us."""
-        self.budget.used -= self._page_size
-        size = 0
-        for count, event in enumerate(page, 1):
-            size += len(event.payload) + EACH
-            if size > PAGE_BYTES and count < len(page):
-                page = page[:count]
-                break
-        self._page = page
-        self._page_size = size
-        self._page_first = page[0].offset if page else 0
-        self.budget.used += size
 
     # -- time
 
@@ -478,11 +387,11 @@ class Running(Keepable):
         offset = group.cursor + 1
         if offset >= self.log.next:
             return 0
-        place = offset - self._page_first
-        if 0 <= place < len(self._page):
-            return self._page[place].timestamp
-        found = self.log.recent(offset, 1)
-        return found[0].timestamp if found else 0
+        event = self._page.find(offset)
+        if event is None:
+            found = self.log.recent(offset, 1)
+            event = found[0] if found else None
+        return 0 if event is None else event.timestamp
 
 
 def _burden(consumer: Consumer) -> int:

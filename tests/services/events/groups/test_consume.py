@@ -630,7 +630,7 @@ def test_bounded_memory(make_town: Any) -> None:
     town.again()
     readers = [town.consume(f"g{number}", auto_ack=True, most=1) for number in range(10)]
     assert [len(reader.got) for reader in readers] == [1] * 10
-    budget = town.consumption._tenant("acme").budget
+    budget = town.consumption._places._budgets["acme"]
     assert budget.used <= 10 * (400_000 + 1000)
     for reader in readers:
         reader.consumer.close()

@@ -27,7 +27,7 @@ def test_goes_on_below_the_mark(town: Town) -> None:
     town.number(AHEAD + 2000)
     reader = town.consume("billing", auto_ack=True, most=1)
     town.wait(1)
-    mark = town.consumption._places[reader.consumer._running.log].groups["billing"].group.durable
+    mark = reader.consumer._running.group.durable
     town.store.error = OutOfSpace("the disk is full")
     reader.go_on()
     town.turns()
