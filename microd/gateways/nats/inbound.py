@@ -169,11 +169,11 @@ class Inbound:
                     if have < size:
                         joined = [payload]
                         for piece in pieces:
-                            odd ^= 1
                             joined.append(piece)
                             have += 1 + len(piece)
                             if have >= size:
                                 break
+                        odd ^= len(joined) & 1 ^ 1
                         if have < size:
                             joined.append(rest)
                             self._counts.in_messages += count

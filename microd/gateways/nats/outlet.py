@@ -74,12 +74,12 @@ class Outlet:
 
     @ivar out: pieces that wait for the end of the turn; each ends with C{\\r}, and a C{\\n} comes behind it. Always the same list.
     @ivar waiting: bytes which the transport did not take; 1 where it only takes no more.
+    @ivar behind: the transport takes no more.
     @ivar lost: messages dropped.
     """
 
     __slots__ = (
         "_backlog",
-        "_behind",
         "_counts",
         "_finishing",
         "_limits",
@@ -87,6 +87,7 @@ class Outlet:
         "_slow",
         "_touched",
         "_transport",
+        "behind",
         "budget",
         "held",
         "lost",
@@ -102,7 +103,7 @@ class Outlet:
         self._touched = touched
         self._slow = slow
         self._transport: Transport | None = None
-        self._behind = False
+        self.behind = False
         self._finishing = False
         self._backlog: deque[tuple[bytes, int]] = deque()
         self._said = 0
@@ -113,7 +114,7 @@ class Outlet:
 
     @property
     def waiting(self) -> int:
-        return self.held + self._behind
+        return self.held + self.behind
 
     def open(self, transport: Transport) -> None:
         """Begin to send."""
@@ -149,7 +150,7 @@ class Outlet:
         said, self._said = self._said, 0
         if self._transport is None:
             return
-        if self._behind:
+        if self.behind:
             self._keep(data, messages, said)
             return
         self._counts.out_messages += messages
@@ -163,6 +164,12 @@ class Outlet:
             self._transport.unregisterProducer()
             self._transport.loseConnection()
 
+    def drop(self) -> None:
+        """Forget what waits for a transport that takes no more."""
+        self._release()
+        self.out.clear()
+        self._said = 0
+
     def close(self) -> None:
         """Send nothing any more; what waits is forgotten."""
         self._release()
@@ -171,13 +178,13 @@ class Outlet:
 
     def pauseProducing(self) -> None:
         """The transport has enough."""
-        self._behind = True
+        self.behind = True
 
     def resumeProducing(self) -> None:
         """The transport has sent all that it had."""
-        self._behind = False
+        self.behind = False
         backlog = self._backlog
-        while backlog and not self._behind and self._transport is not None:
+        while backlog and not self.behind and self._transport is not None:
             data, messages = backlog.popleft()
             self._gone(data)
             self._counts.out_messages += messages

@@ -14,7 +14,7 @@ worth it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import cast
 
 from microd.gateways.nats.subscription import Sub
 from microd.services.broker.topics import Audience, Queue
@@ -44,11 +44,11 @@ class Heads:
         begin = b"MSG " + subject + b" "
         subs = cast(Sequence[Sub], audience.all)
         self.routes = [(sub, sub.out, begin + sub.sid + b" ") for sub in subs]
-        self._queues: list[tuple[Queue, dict[Any, bytes]]] = []
+        self._queues: list[tuple[Queue, Sequence[Route]]] = []
         every = list(subs)
         for queue in cast(Sequence[Queue], audience.queues):
             members = cast(Sequence[Sub], queue.members)
-            self._queues.append((queue, {sub: begin + sub.sid + b" " for sub in members}))
+            self._queues.append((queue, [(sub, sub.out, begin + sub.sid + b" ") for sub in members]))
             every += members
         self.headers = all(sub.holder.headers for sub in every)
 
@@ -73,22 +73,25 @@ class Heads:
 class Draw:
     """Gives a message to one member of each queue."""
 
-    __slots__ = ("_lines",)
+    __slots__ = ("_queues",)
 
-    def __init__(self, queues: Sequence[tuple[Queue, dict[Any, bytes]]], verb: bytes, numbers: bytes) -> None:
-        self._lines = [
-            (queue.choose, {sub: verb + head + numbers for sub, head in heads.items()})
-            for queue, heads in queues
+    def __init__(self, queues: Sequence[tuple[Queue, Sequence[Route]]], verb: bytes, numbers: bytes) -> None:
+        self._queues = [
+            (queue, [(sub, out, verb + head + numbers) for sub, out, head in members], len(members))
+            for queue, members in queues
         ]
 
     def draw(self, payload: bytes) -> None:
         """The next in turn gets it, unless it is behind and another is less so."""
-        for choose, lines in self._lines:
-            sub = cast(Sub, choose())
-            out = sub.out
+        for queue, members, count in self._queues:
+            queue.turn = turn = (queue.turn + 1) % count
+            sub, out, line = members[turn]
+            if sub.outlet.behind:
+                chosen = queue.choose()
+                sub, out, line = next(member for member in members if member[0] is chosen)
             if not out:
                 sub.outlet.touch()
-            out.append(lines[sub])
+            out.append(line)
             out.append(payload)
             sub.delivered += 1
 

@@ -46,12 +46,16 @@ def require_queue(queue: str, limits: Limits) -> str:
 def require_size(header: Mapping[str, str], body: bytes, limits: Limits) -> None:
     """Let a message pass.
 
-    @raise BadRequest: it has too many headers.
+    @raise BadRequest: it has too many headers, or one with a line break, which subscribers of NATS would take for two.
     @raise TooLarge: its headers, or all of it, are over the limit.
     """
     if len(header) > limits.headers:
         raise BadRequest(f"a message may have at most {limits.headers} headers")
-    said = sum(len(name) + len(value) for name, value in header.items()) if header else 0
+    said = 0
+    for name, value in header.items():
+        said += len(name) + len(value)
+        if "\n" in value or "\r" in value or "\n" in name or "\r" in name:
+            raise BadRequest(f"the message's header {name!r} has a line break in it")
     if said > limits.header_size:
         raise TooLarge(f"the message's headers are larger than {limits.header_size} bytes")
     if said + len(body) > limits.message:
