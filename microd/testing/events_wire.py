@@ -41,7 +41,12 @@ class EventsWire:
     def nats(self) -> RawNats:
         """A connection which is logged in."""
         platform, token = self._nats
-        return RawNats(platform.door("nats")).login(auth_token=token)
+        nats = RawNats(platform.door("nats"))
+        try:
+            return nats.login(auth_token=token)
+        except BaseException:
+            nats.close()
+            raise
 
     def publish(self, topic: str, payload: bytes, **more: Any) -> int:
         """Store one event; its offset."""
