@@ -90,6 +90,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor  # noqa: TID251 - this module is the one that may
 
     from microd.app.assembly import assemble
+    from microd.app.files import allow_files
     from microd.app.root import EXPLAINED
 
     for sentence in unknown_names(os.environ):
@@ -98,6 +99,7 @@ def makeService(options: Options) -> IService:
         daemon = assemble(options.settings, options.data, reactor, os.environ, failed=_exit_with_failure)
     except EXPLAINED as problem:
         sys.exit(f"microd: {problem}")
+    allow_files()
     # What was made so far stays for good: a full collection need not look at it again, while everybody waits (20 ms).
     gc.collect()
     gc.freeze()

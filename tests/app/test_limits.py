@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from microd.app.limits import broker_limits
-from microd.app.settings import Broker
+from microd.app.limits import broker_limits, nats_limits
+from microd.app.settings import Broker, Nats
 from microd.app.sources import BadSettings
+from microd.gateways.nats import model as nats_model
 from microd.services.broker.model import Limits
 
 
@@ -35,3 +36,29 @@ def test_broker_refuses(wanted: Broker, says: str) -> None:
     """A backlog into which a message cannot fit is a mistake, told at the start."""
     with pytest.raises(BadSettings, match=says):
         broker_limits(wanted)
+
+
+def test_nats() -> None:
+    """Likewise for connections of NATS; what becomes of slow ones is the broker's setting."""
+    assert nats_limits(Nats(), Broker(slow="disconnect")) == nats_model.Limits()
+    wanted = Nats(max_payload=7, max_pending=99, max_pings=5, max_subscriptions=3, ping_interval=9.0)
+    got = nats_limits(wanted, Broker(slow="drop-new"))
+    assert (got.payload, got.pending, got.pings, got.subscriptions) == (7, 99, 5, 3)
+    assert (got.ping_interval, got.slow) == (9.0, "drop-new")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        (Nats(max_payload=40 << 20), r"nats\.max_pending: .* too few .*nats\.max_payload"),
+        (Nats(max_payload=100 << 20, max_pending=1 << 30), r"broker\.memory: .* too few"),
+        (Nats(max_payload=0), r"nats\.max_payload: it may be 1 byte to 64 MiB"),
+        (Nats(auth_timeout=0), r"nats\.auth_timeout: it cannot be 0"),
+        (Nats(ping_interval=0), r"nats\.ping_interval: it cannot be 0"),
+        (Nats(write_deadline=0), r"nats\.write_deadline: it cannot be 0"),
+    ],
+)
+def test_nats_refuses(wanted: Nats, says: str) -> None:
+    """Numbers with which no message could pass, or no client stay, are mistakes, told at the start."""
+    with pytest.raises(BadSettings, match=says):
+        nats_limits(wanted, Broker())
