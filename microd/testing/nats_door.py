@@ -10,6 +10,7 @@ from microd.gateways.nats.session import Exchange, Session
 from microd.kernel.caller import Account
 from microd.services.broker.model import Limits as BrokerLimits
 from microd.services.broker.service import Broker
+from microd.services.events.interface import IEvents
 from microd.testing.nats_peer import NatsPeer, NatsTransport
 
 
@@ -20,12 +21,17 @@ class MemoryDoor:
     """
 
     def __init__(
-        self, limits: Limits | None = None, broker: BrokerLimits | None = None, clock: Clock | None = None
+        self,
+        limits: Limits | None = None,
+        broker: BrokerLimits | None = None,
+        clock: Clock | None = None,
+        events: IEvents | None = None,
     ) -> None:
         self.clock = clock or Clock()
         self.limits = limits or Limits()
         self.broker = Broker(broker)
         self.exchange = Exchange(self.broker)
+        self.events = events
         self.sessions: set[Session] = set()
 
     def peer(self, user: str = "ada", namespace: str = "micro") -> NatsPeer:
@@ -42,6 +48,7 @@ class MemoryDoor:
             info=lambda: b"{}",
             authenticate=admit,
             ended=self.sessions.discard,
+            events=self.events,
         )
         self.sessions.add(session)
         return NatsPeer(_Wire(session), self.clock)

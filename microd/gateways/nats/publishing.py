@@ -6,7 +6,6 @@ gets, are dealt with one by one, where everything is looked at that can be.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -16,13 +15,11 @@ from microd.gateways.nats.inbound import Inbound
 from microd.gateways.nats.model import Connect, Limits
 from microd.gateways.nats.parser import LARGE, NO_HEADERS, ProtocolError, Publication
 from microd.gateways.nats.plans import Heads, Plan, heads_of
+from microd.gateways.nats.storing import EVENTS, Storing
 from microd.gateways.nats.subscription import Holder, Sub
 from microd.services.broker.model import Message
 from microd.services.broker.service import Place
 from microd.services.broker.subjects import is_subject
-
-#: What subjects of events begin with.
-EVENTS = b"$EVENTS."
 
 _STATUS = b"NATS/1.0 503\r\n\r\n"
 #: Sizes as they stand at the end of a line, and what payloads have then with their C{\\r}; the usual ones.
@@ -30,6 +27,8 @@ _SIZES: dict[bytes, int] = {}
 _USUAL = 16 << 10
 #: Lines longer than this are not remembered.
 _LONGEST = 300
+#: Lines about events which are remembered of a client.
+_STORED = 64
 #: Reads in which no lines are learned, after one in which more were new than known.
 _PAUSE = 16
 _ENOUGH = 64
@@ -62,7 +61,7 @@ class Publishing:
     """See the top of the module.
 
     @ivar plain: see the top.
-    @param submit: takes what is published to C{$EVENTS.}; None: these are subjects like others.
+    @param storing: takes what is published to C{$EVENTS.}; None: these are subjects like others.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class Publishing:
         exchange: Exchange,
         place: Place,
         limits: Limits,
-        submit: Callable[[Publication, bytes], None] | None,
+        storing: Storing | None,
         permitted: bool,
     ) -> None:
         self._client = client
@@ -80,7 +79,8 @@ class Publishing:
         self._found = place.topics.found.get
         self._most = limits.payload
         self._longest = limits.control_line
-        self._submit = submit
+        self._storing = storing
+        self._stored: dict[bytes, Plan] = {}
         self._permitted = permitted
         self.plain = False
         self._largest = min(limits.payload, _USUAL - 1)
@@ -95,6 +95,7 @@ class Publishing:
         connect = self._client.connect
         if permitted is not None:
             self._permitted = permitted
+        self._stored.clear()
         self.plain = self._permitted and connect.echo and not connect.verbose
 
     def line(self, line: bytes) -> Plan | None:
@@ -103,6 +104,9 @@ class Publishing:
         @raise ProtocolError: it is against the protocol.
         """
         if self.plain:
+            stored = self._stored.get(line)
+            if stored is not None:
+                return stored
             words = line.split(b" ")
             if len(words) == 3 and words[0] == b"PUB":
                 _, subject, numbers = words
@@ -145,11 +149,21 @@ class Publishing:
             raise ProtocolError(LARGE)
         if headers and not self._client.headers:
             raise ProtocolError(NO_HEADERS)
-        if self.plain and not (self._submit is not None and said.subject.startswith(EVENTS)):
+        if self.plain:
+            if self._storing is not None and said.subject.startswith(EVENTS) and is_subject(said.subject):
+                return self._store(line, said, self._storing)
             heads = self._heads(said.subject)
             if heads is not None and (said.headers <= 0 or heads.headers) and self._heard(heads, said):
                 return self._resting(self._planned(line, said, heads))
         return said.size + 1, (), partial(self._take_care, said)
+
+    def _store(self, line: bytes, said: Publication, storing: Storing) -> Plan:
+        plan: Plan = (said.size + 1, (), storing.keeper(said))
+        if len(line) <= _LONGEST:
+            if len(self._stored) >= _STORED:
+                self._stored.clear()
+            self._stored[line] = plan
+        return plan
 
     def _resting(self, plan: Plan) -> Plan:
         """The same; where finding it was much work, others have their turn afterwards."""
@@ -207,8 +221,8 @@ class Publishing:
             client.error(f'Permissions Violation for Publish to "{subject}"')
             return
         client.done()
-        if self._submit is not None and said.subject.startswith(EVENTS):
-            self._submit(said, payload[:-1])
+        if self._storing is not None and said.subject.startswith(EVENTS):
+            self._storing.keeper(said)(payload)
         elif not self._hand_out(said, payload) and said.reply and client.connect.no_responders:
             self._nobody(said.reply)
 

@@ -20,7 +20,7 @@ This is the seam to the door, which has the listener, TLS and the accounts::
     session.account, .connect, .peer                  who it is; None before it is known
 
 The transport is Twisted's, plain or TLS: C{write}, C{loseConnection}, C{abortConnection}, C{pauseProducing}, C{resumeProducing}, C{registerProducer}.
-Until somebody has come in no more is read than one control line's worth beyond what C{CONNECT} came with.
+Until somebody has come in the transport is paused; what it had read already, 64 KiB or so, waits.
 
 ::
 
@@ -302,8 +302,8 @@ class Session:
         self.outlet.budget = place.budget
         self.inbound.budget = place.unfinished
         events = self._events
-        submit = None if events is None else Storing(events, place, exchange, self._clock).submit
-        self._publishing = Publishing(self, exchange, place, self.limits, submit, admitted.publish)
+        storing = None if events is None else Storing(events, place, exchange, self._clock)
+        self._publishing = Publishing(self, exchange, place, self.limits, storing, admitted.publish)
         self._look()
         self._pinging()
         self.done()
@@ -412,11 +412,11 @@ class Session:
             self._cut()
 
     def _cut(self) -> None:
-        """End it without waiting for who does not read."""
-        transport = self._transport
-        if transport is not None:
-            transport.write(b"-ERR '%b'\r\n" % SLOW.encode())
-        self.abort()
+        """End it; who begins to read in time is told why."""
+        self.outlet.drop()
+        if self._transport is not None:
+            self._transport.write(b"-ERR '%b'\r\n" % SLOW.encode())
+        self.close()
 
     def _leave(self, sub: Sub) -> None:
         place = self._place
