@@ -75,3 +75,10 @@ def test_topics_are_free() -> None:
     """A topic may have slashes, spaces, stars and any script: it is only a name."""
     for topic in ("a/b", "a b", "*", "a.>", "\u00e4", "../x"):
         assert rules.require_topic(topic, LIMITS) == topic
+
+
+@pytest.mark.parametrize("header", [{"a": "1\r\nb: 2"}, {"a": "1\n"}, {"a\r": "1"}, {"a\nb": "1"}])
+def test_line_breaks(header: dict[str, str]) -> None:
+    """A header with a line break is refused: subscribers of NATS would take it for two."""
+    with pytest.raises(BadRequest, match="line break"):
+        rules.require_size(header, b"", LIMITS)

@@ -321,3 +321,62 @@ def test_bad_names() -> None:
         broker.publish("acme", "x" * 256, Message())
     assert broker.subscriptions == 0
     assert broker.counts.published == 0
+
+
+def test_wildcards() -> None:
+    """A topic that is a pattern of NATS means all that it matches; publishing is literal."""
+    broker = Broker()
+    rest, one = (
+        Reader(broker.subscribe("acme", "orders.>")),
+        Reader(broker.subscribe("acme", "orders.*.paid")),
+    )
+    literal = Reader(broker.subscribe("acme", "orders.7.paid"))
+    for topic in ("orders.7.paid", "orders.7", "orders", "orders.*.paid"):
+        send(broker, topic.encode(), topic=topic)
+    assert rest.bodies == [b"orders.7.paid", b"orders.7", b"orders.*.paid"]
+    assert one.bodies == [b"orders.7.paid", b"orders.*.paid"]
+    assert literal.bodies == [b"orders.7.paid"]
+
+
+def test_no_pattern_is_literal() -> None:
+    """A topic with stars which is no pattern is only a name."""
+    broker = Broker()
+    readers = {topic: Reader(broker.subscribe("acme", topic)) for topic in ("a b.*", "a..>", "x*", ">.a")}
+    for topic, reader in readers.items():
+        send(broker, b"1", topic=topic)
+        assert reader.bodies == [b"1"]
+        send(broker, b"2", topic="a b.c")
+        assert reader.bodies == [b"1"]
+
+
+def test_long_topics_weigh_more() -> None:
+    """A subscription counts once more for every 256 bytes of its name, so that names do not fill the memory."""
+    broker = Broker(Limits(subscriptions=4, topic=1000))
+    first = broker.subscribe("acme", "a" * 800)
+    with pytest.raises(Unavailable):
+        broker.subscribe("acme", "b")
+    first.close()
+    broker.subscribe("acme", "b")
+
+
+def test_streams() -> None:
+    """Subscriptions over gRPC cost more, and have a bound of their own in a namespace."""
+    broker = Broker(Limits(streams=2))
+    broker.subscribe("acme", "a")
+    second = broker.subscribe("acme", "a")
+    with pytest.raises(Unavailable, match="2 subscriptions over gRPC"):
+        broker.subscribe("acme", "a")
+    second.close()
+    broker.subscribe("acme", "a")
+
+
+def test_places_go() -> None:
+    """A namespace is forgotten with its last subscription and its last connection."""
+    broker = Broker()
+    place = broker.enter("acme")
+    subscription = broker.subscribe("acme", "a")
+    broker.leave(place)
+    assert broker.enter("acme") is place
+    subscription.close()
+    broker.leave(place)
+    assert broker.enter("acme") is not place
