@@ -147,9 +147,11 @@ class Consumer:
         self._open.pop(id, None)
         if final and self._private is not None:
             self._private.done(id)
-        if id in self._here and self._outbox is not None:
-            del self._here[id]
-            self._outbox.put(word)
+        outbox = self._outbox
+        # That something is done is believed of anybody of the group, also if the daemon takes another for its holder by now.
+        if outbox is not None and (id in self._here or (word.success and self._terms.group)):
+            self._here.pop(id, None)
+            outbox.put(word)
         elif final:
             if len(self._said) >= MOST_SAID:
                 del self._said[next(iter(self._said))]

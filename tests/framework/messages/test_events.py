@@ -382,6 +382,24 @@ def test_done_while_the_connection_was_lost() -> None:
     assert bench.group().lag == 0
 
 
+def test_done_while_another_has_it() -> None:
+    """What was given to another copy of the service meanwhile is done with as soon as one of the two is."""
+    bench = Bench()
+    bench.outcomes["1"] = "wait"
+    bench.publish("1")
+    other = Bench(daemon=bench.daemon)
+    other.outcomes["1"] = "wait"
+    ours, _ = bench.daemon.endpoint.connections[0]
+    ours.abortConnection()
+    bench.advance(5)
+    assert (bench.got, other.got) == ([("1", 1)], [("1", 2)])
+    bench.running["1"].callback(None)
+    assert bench.group().lag == 0
+    other.running["1"].callback(None)
+    bench.advance(5)
+    assert (bench.got, other.got) == ([("1", 1)], [("1", 2)])
+
+
 def test_failed_while_the_connection_was_lost() -> None:
     """One which failed meanwhile comes again."""
     bench = Bench()
