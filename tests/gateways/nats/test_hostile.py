@@ -535,3 +535,15 @@ def test_bomb() -> None:
     peer = client(door, b"".join(wire.sub(pattern, sid) for sid, pattern in enumerate(patterns)))
     peer.send(wire.pub(".".join("a" * 9), b"7:"))
     assert sorted(int(each.sid) for each in peer.of("MSG")) == list(range(len(patterns)))
+
+
+def test_secrets() -> None:
+    """What a client showed to come in is not kept."""
+    door = MemoryDoor()
+    peer = client(door, user="ada", auth_token="a token", jwt="a.b.c", **{"pass": "a secret"})
+    peer.send(wire.connect(auth_token="a token", **{"pass": "a secret"}))
+    assert peer.alive()
+    (session,) = door.sessions
+    assert "a token" not in repr(session.connect)
+    assert "a secret" not in repr(session.connect)
+    assert "a.b.c" not in repr(session.connect)
