@@ -109,7 +109,7 @@ def test_delete_asks(user: User, daemon: Daemon) -> None:
         user.terminal.answers = [answer]
         got = user.micro("events", "delete", "orders")
         assert (got.code, got.err) == (1, "Orders stays as it is\n")
-    assert user.terminal.asked[0][0] == "Delete orders with its 12 events and 2 groups? [y/N]: "
+    assert user.terminal.asked[0][0] == "Delete orders with its 12 events and 2 groups? (yes or no): "
     assert not daemon.asked(DELETE)
     user.terminal.answers = ["y"]
     assert user.micro("events", "delete", "orders").code == 0

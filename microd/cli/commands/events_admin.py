@@ -109,7 +109,7 @@ def delete(session: Session, topic: str, yes: bool) -> None:
     if not yes and session.terminal.interactive:
         found = _topic(session, topic)
         kept = f"{found.last - found.first + 1} events and {found.groups} groups"
-        if session.terminal.ask(f"Delete {topic} with its {kept}? [y/N]: ").strip().lower() not in (
+        if session.terminal.ask(f"Delete {topic} with its {kept}? (yes or no): ").strip().lower() not in (
             "y",
             "yes",
         ):
