@@ -108,7 +108,7 @@ def test_delete_asks(user: User, daemon: Daemon) -> None:
     for answer in ("", "n", "what?"):
         user.terminal.answers = [answer]
         got = user.micro("events", "delete", "orders")
-        assert (got.code, got.err) == (1, "Orders stays as it is\n")
+        assert (got.code, got.err) == (1, "The topic orders stays as it is\n")
     assert user.terminal.asked[0][0] == "Delete orders with its 12 events and 2 groups? (yes or no): "
     assert not daemon.asked(DELETE)
     user.terminal.answers = ["y"]

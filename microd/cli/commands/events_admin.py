@@ -113,7 +113,7 @@ def delete(session: Session, topic: str, yes: bool) -> None:
             "y",
             "yes",
         ):
-            raise CommandFailed(f"{topic} stays as it is")
+            raise CommandFailed(f"The topic {topic} stays as it is")
     ask(session, "Topics/Delete", TopicRequest(topic=topic), Done)
 
 
