@@ -1,7 +1,6 @@
 """The log of one topic.
 
-Events wait in batches; one batch at a time is written, as one block or a few, and what comes meanwhile makes the next. There
-is only ever one C{Log} of a topic: two would give the same offsets. So it stays for as long as the topic does; one that nobody uses has
+There is only ever one C{Log} of a topic: two would give the same offsets. So it stays for as long as the topic does; one that nobody uses has
 nothing of its events in memory.
 """
 
@@ -16,30 +15,23 @@ from secrets import token_hex
 from typing import cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
-from twisted.python.failure import Failure
 
-from microd.kernel.errors import BadRequest, Internal, MicroError, NotFound, TooLarge, Unavailable
+from microd.kernel.errors import MicroError, NotFound, Unavailable
 from microd.services.events import rules
 from microd.services.events.codec import Block
-from microd.services.events.log.batch import Acts, Batch, Row, has_conditions
+from microd.services.events.log.batch import Acts, Batch
 from microd.services.events.log.disk import Disk
 from microd.services.events.log.meta import TOPICS, Edge, Meta, namer, offset_from
+from microd.services.events.log.pipeline import Pipeline, another
 from microd.services.events.log.shared import Shared, Space
 from microd.services.events.model import Draft, Event, Retention
-from microd.services.store.errors import OutOfSpace, StoreFailed
+from microd.services.store.errors import OutOfSpace
 from microd.services.store.model import Act, Put, Record
 
 #: Blocks which retention takes out in one commit.
 _DROPS = 200
 #: Bytes that are read unless somebody says how many; and what an event is counted for besides its payload.
 _READ, _ANY = 4 << 20, 64
-
-#: Where a commit takes longer than this, in seconds, the next one waits for those who were just answered, though no longer
-#: than half of it; where they do not come, so many commits go without. Else two halves of the publishers would take turns, and
-#: each wait for two commits.
-SLOW, LONGEST_WAIT = 0.0015, 0.005
-UNWILLING = 16
 
 _FIRST = attrgetter("first")
 
@@ -51,35 +43,28 @@ class Log:
     @ivar next: the offset which the next event gets; all before it can be read.
     @ivar began: what C{next} was when the daemon began to use the log; 0: it has not yet.
     @ivar gone: the topic was deleted. A new one of its name is another log.
+    @ivar add: L{Pipeline.add}.
     @ivar space: the namespace it belongs to.
     @ivar oldest: when the first block which is kept was stored, in Unix milliseconds.
     """
 
     __slots__ = (
         "_before",
-        "_begun",
-        "_company",
         "_disk",
         "_edge",
-        "_filling",
-        "_full",
         "_grown",
-        "_is_busy",
         "_is_loaded",
         "_is_loading",
-        "_is_writing",
-        "_is_writing_now",
         "_leaving",
         "_meta",
         "_name",
+        "_pipeline",
         "_recent",
-        "_settled",
         "_shared",
         "_trouble",
         "_uid",
-        "_unwilling",
-        "_wait",
         "_waiters",
+        "add",
         "began",
         "first",
         "gone",
@@ -107,17 +92,12 @@ class Log:
         self.oldest = 0
         self.gone = False
         self._is_loaded = self._is_loading = False
-        self._is_busy = self._is_writing = self._is_writing_now = False
-        self._begun = 0.0
-        self._company = self._unwilling = 0
-        self._wait: IDelayedCall | None = None
-        self._filling: Batch | None = None
-        self._full: deque[Batch] = deque()
         self._recent: deque[Block] = deque()
         self._grown: tuple[Callable[[], None], ...] = ()
         self._leaving: tuple[Callable[[], None], ...] = ()
         self._waiters: list[Deferred[None]] = []
-        self._settled: list[Deferred[None]] = []
+        self._pipeline = Pipeline(shared, space, self)
+        self.add = self._pipeline.add
 
     # -- what there is to say about it
 
@@ -280,19 +260,6 @@ class Log:
 
     # -- writing
 
-    def add(self, row: Row, size: int) -> None:
-        """Store one event, which counts for C{size} while it waits. Hot: nothing is checked here."""
-        batch = self._filling
-        if batch is None or batch.size >= batch.most:
-            batch = self._open()
-        batch.rows.append(row)
-        batch.size += size
-        if not self._is_busy:
-            self._is_busy = True
-            self._shared.wake(self)
-        elif self._company:
-            self._joined(batch)
-
     async def append(self, drafts: Sequence[Draft], acts: Acts = ()) -> Sequence[Event]:
         """Store events with consecutive offsets, and do C{acts} in the same commit; all of it or nothing. The names in metadata are free.
 
@@ -310,76 +277,23 @@ class Log:
         self, drafts: Sequence[tuple[Draft, bytes]], size: int, acts: Acts = ()
     ) -> Deferred[Sequence[Event]]:
         """The same for events that were checked, each beside its packed metadata."""
-        if self.gone:
-            raise self._missing()
-        self.admit(size)
-        alone = has_conditions(acts)
-        batch = self._filling
-        if batch is None or batch.size >= batch.most or alone:
-            batch = self._open()
-        waiter = batch.join([(draft.payload, said, draft.timestamp) for draft, said in drafts], acts)
-        size += rules.EACH * len(drafts)
-        batch.size += size
-        if alone:
-            batch.most = 0
-        self.space.waiting += size
-        if not self._is_busy:
-            self._is_busy = True
-            self._shared.wake(self)
-        elif self._company:
-            self._joined(batch)
-        return waiter
+        self._stay()
+        return self._pipeline.join(drafts, size, acts)
 
     def admit(self, size: int) -> None:
-        """Let bytes wait.
+        """Let bytes wait; see L{Pipeline.admit}."""
+        self._pipeline.admit(size)
 
-        @raise Unavailable: too many do.
-        @raise StoreFailed: nothing is written any more.
-        """
-        if self._shared.failure:
-            raise StoreFailed(self._shared.failure)
-        if self.space.waiting and self.space.waiting + size > self._shared.limits.waiting:
-            raise Unavailable("events come faster than the disk writes them: try again later")
+    async def settled(self) -> None:
+        """Wait until nothing is waiting to be written."""
+        await self._pipeline.settled()
 
-    def _open(self) -> Batch:
-        if self._filling is not None:
-            self._full.append(self._filling)
-        self._filling = batch = Batch()
-        return batch
+    def store(self, batch: Batch) -> tuple[Deferred[object], Sequence[Block]]:
+        """Begin to write a batch: as these blocks; L{Pipeline} calls this."""
+        made = batch.blocks(self._edge, self._shared.now())
+        return self._put(made, batch), [block for block, _ in made]
 
-    def write(self) -> None:
-        """Write the batch that has waited longest; C{Shared} calls this."""
-        if self._is_writing or self._company:
-            return
-        if self.gone:
-            self._refuse_all(self._missing())
-            return
-        if not self._is_loaded:
-            self._load_soon()
-            return
-        if self._full:
-            batch = self._full.popleft()
-        elif self._filling is not None and self._filling.rows:
-            batch, self._filling = self._filling, None
-        else:
-            self._rest()
-            return
-        self._is_writing = self._is_writing_now = True
-        self._begun = self._shared.clock.seconds()
-        try:
-            made = batch.blocks(self._edge, self._shared.now())
-            stored = self._store(made, batch)
-        except Exception:  # noqa: BLE001 - whoever waits is told, whatever it is
-            self._refused(Failure(), batch)
-        else:
-            blocks = [block for block, _ in made]
-            stored.addCallbacks(
-                self._stored, self._refused, callbackArgs=(batch, blocks), errbackArgs=(batch,)
-            )
-            stored.addErrback(self._defect)
-        self._is_writing_now = False
-
-    def _store(self, made: list[tuple[Block, bytes]], batch: Batch) -> Deferred[object]:
+    def _put(self, made: list[tuple[Block, bytes]], batch: Batch) -> Deferred[object]:
         database, table, store = self.space.name, self._disk.table, self._shared.store
         if len(made) == 1 and not batch.acts:
             ((block, data),) = made
@@ -390,132 +304,39 @@ class Log:
         acts: list[Act] = [Put(database, table, Record(block.key, data)) for block, data in made]
         return Deferred.fromCoroutine(store.apply([*acts, *batch.all_acts()]))
 
-    def _stored(self, _: object, batch: Batch, blocks: Sequence[Block]) -> None:
-        shared, space, counts = self._shared, self.space, self._shared.counts
-        self._is_writing = False
+    def grow(self, batch: Batch, blocks: Sequence[Block]) -> None:
+        """Blocks are on disk; L{Pipeline} calls this."""
         last = blocks[-1]
         total = last.before + last.size
+        more = total - self._edge.total
         if self.first == self.next:
             self.oldest = blocks[0].stored
-        space.waiting -= batch.size
-        if not self.gone:
-            space.kept += total - self._edge.total
-        counts.bytes += total - self._edge.total
-        counts.published += len(batch.rows)
-        counts.blocks += len(blocks)
-        offset = blocks[0].first
         self._edge = Edge(last.end, total, last.stored, last.newest)
         self.next = last.end
+        counts = self._shared.counts
+        counts.bytes += more
+        counts.published += len(batch.rows)
+        counts.blocks += len(blocks)
         if not self.gone:
+            self.space.kept += more
             for block in blocks:
-                shared.tail.add(self._recent, block)
-        topic = self.topic
-        for _, _, _, receipt, token in batch.rows:
-            try:
-                receipt.stored(token, topic, offset)
-            except Exception:  # noqa: BLE001 - the others are to be told, too
-                shared.log.failure("somebody who was told of an event failed")
-            offset += 1
-        for part in batch.parts:
-            begin = blocks[0].first + part.begin
-            part.waiter.callback(self._slice(blocks, begin, begin + part.count))
-        self._go_on(len(batch.rows))
-        self._tell()
+                self._shared.tail.add(self._recent, block)
 
-    def _slice(self, blocks: Sequence[Block], begin: int, end: int) -> Sequence[Event]:
+    def events(self, blocks: Sequence[Block], begin: int, end: int) -> Sequence[Event]:
+        """The events of blocks with offsets from C{begin}, before C{end}."""
         return [event for block in blocks for event in block.events(self.topic, self._name, begin, end)]
 
-    def _refused(self, failure: Failure, batch: Batch) -> None:
-        self._is_writing = False
-        shared = self._shared
-        error = failure.value
-        if not isinstance(error, MicroError):
-            shared.log.failure("a write ended badly", failure)
-            error = Internal(f"the events could not be written: {failure.getErrorMessage()}")
-        if isinstance(error, StoreFailed):
-            # Whether it was written shows after the next start; an offset is not to be given twice.
-            shared.failure = shared.failure or (
-                f"no more events are written, since their disk failed: {shared.store.failure or error.detail}; "
-                "check the disk, then restart the daemon"
-            )
-        elif not isinstance(error, OutOfSpace | Unavailable | BadRequest | TooLarge) and error.code != 412:
-            # What is on disk is looked at again before the next one.
-            self._forget()
-        self._tell_refused(batch, error)
-        self._go_on()
-
-    def _tell_refused(self, batch: Batch, error: MicroError) -> None:
-        self.space.waiting -= batch.size
-        self._shared.counts.refused += len(batch.rows)
-        for _, _, _, receipt, token in batch.rows:
-            try:
-                receipt.refused(token, _copy(error))
-            except Exception:  # noqa: BLE001 - the others are to be told, too
-                self._shared.log.failure("somebody who was told of an event failed")
-        for part in batch.parts:
-            part.waiter.errback(_copy(error))
-
-    def _refuse_all(self, error: MicroError) -> None:
-        batches = [*self._full, *([self._filling] if self._filling else [])]
-        self._full.clear()
-        self._filling = None
-        for batch in batches:
-            self._tell_refused(batch, error)
-        self._rest()
-
-    def _go_on(self, answered: int = 0) -> None:
-        """Begin the next batch: now, or when those who were just answered are back with more."""
-        if not self._full and self._filling is None:
-            self._rest()
-        elif self._is_writing_now or not self._is_loaded:
-            # The store is done at once: let others have their turn.
-            self._shared.wake(self)
-        elif self._full or self._filling is None or not answered:
-            self.write()
-        else:
-            clock = self._shared.clock
-            took = clock.seconds() - self._begun
-            if took < SLOW or self._unwilling:
-                self._unwilling = max(0, self._unwilling - 1)
-                self.write()
-            else:
-                self._company = len(self._filling.rows) + answered
-                self._wait = clock.callLater(min(took / 2, LONGEST_WAIT), self._came)
-
-    def _joined(self, batch: Batch) -> None:
-        if len(batch.rows) >= self._company and self._wait is not None and self._wait.active():
-            self._wait.reset(0)
-
-    def _came(self) -> None:
-        """Who was to come is there, or there was no time left for it."""
-        rows = self._filling.rows if self._filling is not None else ()
-        self._unwilling = UNWILLING if len(rows) < self._company and not self._full else 0
-        self._company, self._wait = 0, None
-        self.write()
-
-    def _rest(self) -> None:
-        self._is_busy = False
-        settled, self._settled = self._settled, []
-        for each in settled:
-            each.callback(None)
-
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Tell those who want to know that the log has changed."""
         for callback in self._grown:
             try:
                 callback()
             except Exception:  # noqa: BLE001 - the others are to be told, too
                 self._shared.log.failure("somebody who was told of a topic failed")
 
-    def _defect(self, failure: Failure) -> None:
-        self._shared.log.failure("a log ended badly", failure)
-        self._rest()
-
-    async def settled(self) -> None:
-        """Wait until nothing is waiting to be written."""
-        if self._is_busy:
-            waiter: Deferred[None] = Deferred()
-            self._settled.append(waiter)
-            await waiter
+    def doubt(self) -> None:
+        """Whether a batch is on disk is not known: look at where the log ends before the next one is written."""
+        self._forget()
 
     # -- coming and going
 
@@ -529,11 +350,12 @@ class Log:
         if not self._is_loaded:
             waiter: Deferred[None] = Deferred()
             self._waiters.append(waiter)
-            self._load_soon()
+            self.load_soon()
             await waiter
             self._stay()
 
-    def _load_soon(self) -> None:
+    def load_soon(self) -> None:
+        """Find out where the log begins and ends, and go on with what waits to be written, or refuse it."""
         if not self._is_loading:
             self._is_loading = True
             self._shared.own(self._load())
@@ -553,14 +375,14 @@ class Log:
                 if not self.is_created:
                     # Nobody is to find what was never there.
                     self._shared.lost(self)
-                self._refuse_all(error)
-            elif self._is_busy:
-                self._shared.wake(self)
+                self._pipeline.refuse(error)
+            elif self._pipeline.is_busy:
+                self._shared.wake(self._pipeline)
             for waiter in waiters:
                 if error is None:
                     waiter.callback(None)
                 else:
-                    waiter.errback(_copy(error))
+                    waiter.errback(another(error))
 
     async def _find_edges(self) -> None:
         earlier = self.space.leaving.get(self.topic)
@@ -617,9 +439,10 @@ class Log:
 
     def _stay(self) -> None:
         if self.gone:
-            raise self._missing()
+            raise self.missing()
 
-    def _missing(self) -> NotFound:
+    def missing(self) -> NotFound:
+        """What those hear who want something of a log that is gone."""
         return NotFound(f"there is no topic {self.topic}")
 
     # -- retention
@@ -642,7 +465,7 @@ class Log:
         kept = await self._disk.find(self.first, high, is_kept)
         if kept is None:
             kept = await self._all_but(high)
-        if self.gone or (kept is not None and kept.first <= self.first):
+        if not self._is_loaded or (kept is not None and kept.first <= self.first):
             return
         cut, before = (kept.first, kept.before) if kept else (high, total)
         self.space.kept -= before - self._before
@@ -650,7 +473,7 @@ class Log:
         self.oldest = kept.stored if kept else self._edge.stored
         while self._recent and self._recent[0].end <= cut:
             self._recent.popleft()
-        self._tell()
+        self.tell()
         while not self.gone:
             drops = await self._disk.drop(cut, _DROPS)
             if not drops:
@@ -669,8 +492,3 @@ class Log:
                 # Without a block or a word of it the next start would not know the next offset.
                 return await self._disk.last()
         return await self._disk.at(end)
-
-
-def _copy(error: MicroError) -> MicroError:
-    """One for each who is told: who gets it writes his own name on it."""
-    return type(error)(error.detail, code=error.code)

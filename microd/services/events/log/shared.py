@@ -17,6 +17,7 @@ from microd.services.store.model import Record
 
 if TYPE_CHECKING:
     from microd.services.events.log.log import Log
+    from microd.services.events.log.pipeline import Pipeline
 
 #: Bytes in memory of what was published last, and of what was read from disk ahead.
 TAIL, AHEAD = 32 << 20, 16 << 20
@@ -72,23 +73,23 @@ class Shared:
         self.counts = Counts()
         self.failure = ""
         self.keeping = DeferredLock()
-        self._dirty: list[Log] = []
+        self._dirty: list[Pipeline] = []
         self._tasks: set[Deferred[Any]] = set()
 
     def now(self) -> int:
         """Unix milliseconds."""
         return int(self.clock.seconds() * 1000)
 
-    def wake(self, log: Log) -> None:
+    def wake(self, pipeline: Pipeline) -> None:
         """Have a log write when this turn of the reactor is over."""
         if not self._dirty:
             self.clock.callLater(0, self._write)
-        self._dirty.append(log)
+        self._dirty.append(pipeline)
 
     def _write(self) -> None:
         dirty, self._dirty = self._dirty, []
-        for log in dirty:
-            log.write()
+        for pipeline in dirty:
+            pipeline.write()
 
     def own(self, work: Coroutine[Deferred[Any], Any, Any]) -> None:
         """Do something in the background; nobody is told how it ends."""
