@@ -54,8 +54,10 @@ def require_short(line: bytes, most: int) -> None:
 
     @raise ProtocolError: there are more.
     """
-    if len(line) > most and len(line) - line.replace(b"\t", b" ").find(b" ") - 1 > most:
-        raise ProtocolError(LONG_LINE)
+    if len(line) > most:
+        behind = len(line) - line.replace(b"\t", b" ").find(b" ") - 1 - line.endswith(b"\r")
+        if behind > most:
+            raise ProtocolError(LONG_LINE)
 
 
 def is_connect(line: bytes) -> bool:
