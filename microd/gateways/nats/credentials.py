@@ -18,9 +18,10 @@ from microd.kernel.caller import DEFAULT_NAMESPACE, Account
 from microd.kernel.errors import MicroError, Unauthorized
 from microd.services.auth.model import Resource
 
-#: What is asked of auth's rules: the same as for the broker's gRPC API.
+#: What is asked of auth's rules: the same as for the gRPC APIs.
 PUBLISH = Resource("service", "broker", "Broker.Publish", core=True)
 SUBSCRIBE = Resource("service", "broker", "Broker.Subscribe", core=True)
+STORE = Resource("service", "events", "Stream.Publish", core=True)
 
 
 class Accounts(Protocol):
@@ -56,10 +57,14 @@ class Identity(NamedTuple):
 
 
 class Rights(NamedTuple):
-    """What an account may."""
+    """What an account may.
+
+    @ivar store: publish events.
+    """
 
     publish: bool
     subscribe: bool
+    store: bool
 
 
 async def identify(accounts: Accounts, connect: Connect, peer: str) -> Identity:
@@ -84,7 +89,7 @@ async def identify(accounts: Accounts, connect: Connect, peer: str) -> Identity:
 
 def rights(accounts: Accounts, account: Account) -> Rights:
     """What the rules let an account do."""
-    return Rights(_may(accounts, account, PUBLISH), _may(accounts, account, SUBSCRIBE))
+    return Rights(*(_may(accounts, account, each) for each in (PUBLISH, SUBSCRIBE, STORE)))
 
 
 def place_of(user: str) -> tuple[str, str]:

@@ -265,7 +265,7 @@ class NatsDoor(ServerFactory):
         account = self._roll.account(connection)
         if account is not None:
             found = rights(self._accounts, account)
-            connection.session.permit(publish=found.publish, subscribe=found.subscribe)
+            connection.session.permit(**found._asdict())
 
     def _cut(self) -> None:
         for each in list(self._connections):

@@ -38,11 +38,15 @@ class Connect:
 
 
 class Admitted(NamedTuple):
-    """Who came in, and what they may; the account's issuer is the space of their subjects."""
+    """Who came in, and what they may; the account's issuer is the space of their subjects.
+
+    @ivar store: publish to C{$EVENTS.}, of which C{publish} says nothing.
+    """
 
     account: Account
     publish: bool = True
     subscribe: bool = True
+    store: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ class Publishing:
 
     @ivar plain: see the top.
     @param storing: takes what is published to C{$EVENTS.}; None: these are subjects like others.
+    @param permitted: the client may publish; C{storable}: to C{$EVENTS.}.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Publishing:
         limits: Limits,
         storing: Storing | None,
         permitted: bool,
+        storable: bool = True,
     ) -> None:
         self._client = client
         self._exchange = exchange
@@ -82,6 +84,7 @@ class Publishing:
         self._storing = storing
         self._stored: dict[bytes, Plan] = {}
         self._permitted = permitted
+        self._storable = storable
         self.plain = False
         self._largest = min(limits.payload, _USUAL - 1)
         self._learning = 0
@@ -90,11 +93,13 @@ class Publishing:
         self._work = 0
         self.refresh()
 
-    def refresh(self, *, permitted: bool | None = None) -> None:
+    def refresh(self, *, permitted: bool | None = None, storable: bool | None = None) -> None:
         """What holds for the client has changed."""
         connect = self._client.connect
         if permitted is not None:
             self._permitted = permitted
+        if storable is not None:
+            self._storable = storable
         self._stored.clear()
         self.plain = self._permitted and connect.echo and not connect.verbose
 
@@ -150,8 +155,10 @@ class Publishing:
         if headers and not self._client.headers:
             raise ProtocolError(NO_HEADERS)
         if self.plain:
-            if self._storing is not None and said.subject.startswith(EVENTS) and is_subject(said.subject):
-                return self._store(line, said, self._storing)
+            if self._storing is not None and said.subject.startswith(EVENTS):
+                if self._storable and is_subject(said.subject):
+                    return self._store(line, said, self._storing)
+                return said.size + 1, (), partial(self._take_care, said)
             heads = self._heads(said.subject)
             if heads is not None and (said.headers <= 0 or heads.headers) and self._heard(heads, said):
                 return self._resting(self._planned(line, said, heads))
@@ -216,13 +223,14 @@ class Publishing:
                 client.error("Invalid Publish Subject")
             client.done()
             return
-        if not self._permitted:
+        storing = self._storing if said.subject.startswith(EVENTS) else None
+        if not (self._permitted if storing is None else self._storable):
             subject = said.subject.decode("utf-8", "replace")
             client.error(f'Permissions Violation for Publish to "{subject}"')
             return
         client.done()
-        if self._storing is not None and said.subject.startswith(EVENTS):
-            self._storing.keeper(said)(payload)
+        if storing is not None:
+            storing.keeper(said)(payload)
         elif not self._hand_out(said, payload) and said.reply and client.connect.no_responders:
             self._nobody(said.reply)
 

@@ -13,7 +13,7 @@ This is the seam to the door, which has the listener, TLS and the accounts::
     ended: (Session) -> None                          it takes nothing any more; leave it out of the door's books
     events: IEvents | None                            who keeps what is published to $EVENTS.<topic>
 
-    session.permit(publish=..., subscribe=...)        the account's rights have changed
+    session.permit(publish=..., subscribe=..., store=...)  the account's rights have changed
     session.say_info()                                send INFO once more (lame duck: the door's info says "ldm": true then)
     session.close(text="")                            -ERR 'text', then hang up once that is sent, or after limits.write_deadline
     session.abort()                                   hang up now
@@ -160,11 +160,11 @@ class Session:
         self.outlet.close()
         self._transport = None
 
-    def permit(self, *, publish: bool, subscribe: bool) -> None:
+    def permit(self, *, publish: bool, subscribe: bool, store: bool = True) -> None:
         """The account may do this from now on; subscriptions which it may not have end."""
         self._subscribes = subscribe
         if self._publishing is not None:
-            self._publishing.refresh(permitted=publish)
+            self._publishing.refresh(permitted=publish, storable=store)
             self._look()
         if not subscribe:
             self._forget_all()
@@ -303,7 +303,9 @@ class Session:
         self.inbound.budget = place.unfinished
         events = self._events
         storing = None if events is None else Storing(events, place, exchange, self._clock)
-        self._publishing = Publishing(self, exchange, place, self.limits, storing, admitted.publish)
+        self._publishing = Publishing(
+            self, exchange, place, self.limits, storing, admitted.publish, admitted.store
+        )
         self._look()
         self._pinging()
         self.done()

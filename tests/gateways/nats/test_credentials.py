@@ -41,7 +41,8 @@ class Accounts:
         return ANN
 
     def authorize(self, account: Account | None, namespace: str, resource: Resource) -> None:
-        assert (account, namespace, resource.name, resource.core) == (ANN, "micro", "broker", True)
+        assert (account, namespace, resource.core) == (ANN, "micro", True)
+        assert resource.name == ("events" if resource.endpoint == "Stream.Publish" else "broker")
         if resource.endpoint in self.denied:
             raise Forbidden("no")
 
@@ -115,9 +116,11 @@ def test_place(user: str, place: tuple[str, str]) -> None:
 
 
 def test_rights(accounts: Accounts) -> None:
-    """The rules for the broker's gRPC API hold for NATS, publishing and subscribing each by itself."""
-    assert rights(accounts, ANN) == Rights(publish=True, subscribe=True)
+    """The rules for the gRPC APIs hold for NATS: publishing, subscribing and storing events each by itself."""
+    assert rights(accounts, ANN) == Rights(publish=True, subscribe=True, store=True)
     accounts.denied = {"Broker.Publish"}
-    assert rights(accounts, ANN) == Rights(publish=False, subscribe=True)
+    assert rights(accounts, ANN) == Rights(publish=False, subscribe=True, store=True)
     accounts.denied = {"Broker.Subscribe"}
-    assert rights(accounts, ANN) == Rights(publish=True, subscribe=False)
+    assert rights(accounts, ANN) == Rights(publish=True, subscribe=False, store=True)
+    accounts.denied = {"Stream.Publish"}
+    assert rights(accounts, ANN) == Rights(publish=True, subscribe=True, store=False)

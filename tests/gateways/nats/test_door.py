@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from twisted.internet.address import IPv4Address
@@ -20,6 +20,7 @@ from microd.kernel.caller import Account
 from microd.kernel.errors import BadRequest, Forbidden
 from microd.services.auth.model import Resource
 from microd.services.broker.service import Broker
+from microd.services.events.interface import IEvents
 from microd.testing import nats_wire as wire
 from microd.testing.nats_peer import NatsPeer
 from microd.testing.nats_wire import Heard
@@ -57,6 +58,21 @@ class Accounts:
             raise Forbidden("no")
 
 
+class Events:
+    """Stores nothing, and knows what.
+
+    @ivar stored: topics and payloads.
+    """
+
+    def __init__(self) -> None:
+        self.stored: list[tuple[str, str, bytes]] = []
+
+    def submit(
+        self, namespace: str, topic: str, metadata: Any, payload: bytes, receipt: Any, token: object
+    ) -> None:
+        self.stored.append((namespace, topic, payload))
+
+
 class Scene:
     """A door in memory."""
 
@@ -64,8 +80,16 @@ class Scene:
         self.clock = Clock()
         self.clock.advance(NOW)
         self.accounts = Accounts()
+        self.events = Events()
         self.door = NatsDoor(
-            self.accounts, Broker(), self.clock, limits=limits, room=room, stay=10.0, every=True
+            self.accounts,
+            Broker(),
+            self.clock,
+            limits=limits,
+            room=room,
+            stay=10.0,
+            every=True,
+            events=cast(IEvents, self.events),
         )
         self._numbers = iter(range(1, 10_000))
 
@@ -219,6 +243,31 @@ def test_rules(scene: Scene) -> None:
     ann.settle()
     assert len(ann.of("MSG")) == 1
     assert bob.of("-ERR")[-1] == error('Permissions Violation for Subscription to "b"')
+
+
+def test_rules_of_events(scene: Scene) -> None:
+    """To store events is a right of its own; whoever may only do that cannot publish anything else."""
+    refusal = error('Permissions Violation for Publish to "$EVENTS.a"')
+    ann = scene.login("acme/ann")
+    for _ in range(2):
+        assert ann.send(wire.pub("$EVENTS.a", b"x")) == []
+    scene.accounts.denied = {"Stream.Publish"}
+    scene.door.ruled("micro")
+    ann.settle()
+    bob = scene.login("acme/bob")
+    bob.send(wire.sub(">", 1))
+    for peer in (ann, bob):
+        bob.settle()
+        assert peer.send(wire.pub("$EVENTS.a", b"no")) == [refusal]
+        peer.send(wire.pub("a", b"y"))
+    scene.accounts.denied = {"Broker.Publish"}
+    scene.door.ruled("micro")
+    ann.settle()
+    assert ann.send(wire.pub("$EVENTS.a", b"z")) == []
+    assert ann.send(wire.pub("a", b"no")) == [error('Permissions Violation for Publish to "a"')]
+    bob.settle()
+    assert [each.payload for each in bob.of("MSG")] == [b"y", b"y"]
+    assert scene.events.stored == [("acme", "a", b"x")] * 2 + [("acme", "a", b"z")]
 
 
 def test_revoked(scene: Scene) -> None:
