@@ -18,10 +18,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from microd.gateways.nats.model import Limits
+from microd.gateways.nats.sending import sender
 from microd.services.broker.subscription import Budget
-
-#: What a piece of a backlog takes in memory beside its bytes.
-_PIECE = 150
 
 #: Bytes that each piece of a backlog takes beyond its own.
 OVERHEAD = 128
@@ -84,6 +82,7 @@ class Outlet:
         "_finishing",
         "_limits",
         "_said",
+        "_send",
         "_slow",
         "_touched",
         "_transport",
@@ -103,6 +102,7 @@ class Outlet:
         self._touched = touched
         self._slow = slow
         self._transport: Transport | None = None
+        self._send: Callable[[bytes], None] = _nowhere
         self.behind = False
         self._finishing = False
         self._backlog: deque[tuple[bytes, int]] = deque()
@@ -119,6 +119,7 @@ class Outlet:
     def open(self, transport: Transport) -> None:
         """Begin to send."""
         self._transport = transport
+        self._send = sender(transport)
         transport.registerProducer(self, True)
 
     def touch(self) -> None:
@@ -155,7 +156,7 @@ class Outlet:
             return
         self._counts.out_messages += messages
         self._counts.out_bytes += len(data)
-        self._transport.write(data)
+        self._send(data)
 
     def finish(self) -> None:
         """Hang up, once all is sent."""
@@ -175,6 +176,7 @@ class Outlet:
         self._release()
         self.out.clear()
         self._transport = None
+        self._send = _nowhere
 
     def pauseProducing(self) -> None:
         """The transport has enough."""
@@ -189,7 +191,7 @@ class Outlet:
             self._gone(data)
             self._counts.out_messages += messages
             self._counts.out_bytes += len(data)
-            self._transport.write(data)
+            self._send(data)
         if self._finishing:
             self.finish()
 
@@ -248,3 +250,7 @@ class Outlet:
             self.budget.used -= self.held
         self.held = 0
         self._backlog.clear()
+
+
+def _nowhere(_: bytes) -> None:
+    """Before it is open, and once it is closed."""
