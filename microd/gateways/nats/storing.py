@@ -23,8 +23,8 @@ from twisted.internet.interfaces import IReactorTime
 from microd.gateways.nats.exchange import Exchange
 from microd.gateways.nats.parser import Publication
 from microd.gateways.nats.subscription import Sub
-from microd.kernel.errors import BadRequest, MicroError
-from microd.services.broker.headers import map_from
+from microd.kernel.errors import BadRequest, MicroError, TooLarge
+from microd.services.broker.headers import LARGEST, map_from
 from microd.services.broker.model import Message
 from microd.services.broker.service import Place
 from microd.services.events.interface import IEvents, Receipt
@@ -57,6 +57,10 @@ class Storing(Receipt):
             topic = said.subject[_AHEAD:].decode()
         except UnicodeDecodeError:
             return partial(self._refuse, said.reply, BadRequest("the topic is not UTF-8"))
+        if said.headers > LARGEST:
+            # Of a larger block a map has only the beginning.
+            large = TooLarge(f"the event's headers have {said.headers} bytes, and may have {LARGEST}")
+            return partial(self._refuse, said.reply, large)
         ahead, reply, namespace = max(said.headers, 0), said.reply, self._place.namespace
         submit = self._events.submit
 

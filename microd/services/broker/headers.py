@@ -15,15 +15,16 @@ from collections.abc import Mapping
 VERSION = b"NATS/1.0"
 _END = b"\r\n\r\n"
 #: Lines of a block that are read for a map, and their bytes.
-_MOST, _LARGEST = 256, 64 << 10
+_MOST = 256
+LARGEST = 64 << 10
 
 
 def map_from(block: bytes) -> dict[str, str]:
     """The map of a block, or of its beginning; an empty one where it is none."""
     if not block.startswith(VERSION):
         return {}
-    first, *lines = block[len(VERSION) : _LARGEST].split(b"\r\n", _MOST + 1)
-    if len(block) > _LARGEST or len(lines) > _MOST:
+    first, *lines = block[len(VERSION) : LARGEST].split(b"\r\n", _MOST + 1)
+    if len(block) > LARGEST or len(lines) > _MOST:
         del lines[-1:]
     found: dict[str, str] = {}
     status, _, text = first.strip().partition(b" ")

@@ -140,9 +140,11 @@ def test_refused(door: Door) -> None:
     peer.send(wire.hpub("$EVENTS.t", block, b"", reply="_INBOX.me.a"))
     peer.send(wire.pub("$EVENTS." + "x" * 200, b"", reply="_INBOX.me.a"))
     peer.send(wire.pub(b"$EVENTS.\xff", b"", reply="_INBOX.me.a"))
+    for block in (wire.headers(A="x" * 70_000), wire.headers(**{f"A{number}": "x" for number in range(300)})):
+        peer.send(wire.hpub("$EVENTS.t", block, b"", reply="_INBOX.me.a"))
     said = [each["error"] for each in answers(peer)]
-    assert [each["code"] for each in said] == [400, 400, 400]
-    assert [each["err_code"] for each in said] == [10400] * 3
+    assert [each["code"] for each in said] == [400, 400, 400, 413, 400]
+    assert [each["err_code"] for each in said[:3]] == [10400] * 3
     assert "Micro-Only-Group" in said[0]["description"]
     assert peer.alive()
 
