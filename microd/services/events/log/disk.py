@@ -31,9 +31,14 @@ class Disk:
         """Where they lie."""
         return LOG + self._topic
 
-    async def first(self) -> Block | None:
-        """The first block; None where there is none."""
-        return await self._one(Query(limit=1))
+    async def ends(self) -> tuple[Block, Block] | None:
+        """The first block and the last one; None where there is none."""
+        page = await self._store.page(self._namespace, self.table, Query(limit=2))
+        if not page.records:
+            return None
+        first = self.block_from(page.records[0])
+        last = first if len(page.records) == 1 and not page.next else await self.last()
+        return first, last or first
 
     async def last(self) -> Block | None:
         """The last one."""

@@ -34,6 +34,8 @@ _DROPS = 200
 _READ, _ANY = 4 << 20, 64
 
 _FIRST = attrgetter("first")
+#: What is in memory of a log that nobody writes to; most logs are such.
+_NONE: deque[Block] = deque()
 
 
 class Log:
@@ -92,7 +94,7 @@ class Log:
         self.oldest = 0
         self.gone = False
         self._is_loaded = self._is_loading = False
-        self._recent: deque[Block] = deque()
+        self._recent = _NONE
         self._grown: tuple[Callable[[], None], ...] = ()
         self._leaving: tuple[Callable[[], None], ...] = ()
         self._waiters: list[Deferred[None]] = []
@@ -319,6 +321,8 @@ class Log:
         counts.blocks += len(blocks)
         if not self.gone:
             self.space.kept += more
+            if self._recent is _NONE:
+                self._recent = deque()
             for block in blocks:
                 self._shared.tail.add(self._recent, block)
 
@@ -363,7 +367,9 @@ class Log:
     async def _load(self) -> None:
         error: MicroError | None = Unavailable("the daemon stops")
         try:
-            await self._find_edges()
+            await self._free()
+            async with self._shared.opening:
+                await self._find_edges()
             error = None
         except MicroError as problem:
             error = problem
@@ -384,23 +390,27 @@ class Log:
                 else:
                     waiter.errback(another(error))
 
-    async def _find_edges(self) -> None:
+    async def _free(self) -> None:
+        """Wait until nothing is left of an earlier topic of this name."""
         earlier = self.space.leaving.get(self.topic)
         if earlier is not None:
             waiter: Deferred[None] = Deferred()
             earlier.append(waiter)
             await waiter
+
+    async def _find_edges(self) -> None:
         meta = self._meta
         if self._trouble is not None:
             raise self._disk.damaged("its record", self._trouble)
         if meta is None:
             meta = Meta(self._uid, self._shared.now())
             await self._keep(meta)
-            first = last = None
+            ends = None
         else:
-            first, last = await self._disk.first(), await self._disk.last()
-        edge = meta.edge
-        if last is not None:
+            ends = await self._disk.ends()
+        edge, first = meta.edge, None
+        if ends is not None:
+            first, last = ends
             edge = Edge(last.end, last.before + last.size, last.stored, last.newest)
         self._edge = edge
         self.next = edge.next

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -88,7 +87,7 @@ class Pipeline:
         self._company = self._unwilling = 0
         self._wait: IDelayedCall | None = None
         self._filling: Batch | None = None
-        self._full: deque[Batch] = deque()
+        self._full: list[Batch] = []
         self._settled: list[Deferred[None]] = []
 
     # -- taking
@@ -157,7 +156,7 @@ class Pipeline:
             log.load_soon()
             return
         if self._full:
-            batch = self._full.popleft()
+            batch = self._full.pop(0)
         elif self._filling is not None:
             batch, self._filling = self._filling, None
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Bytes in memory of what was published last, and of what was read from disk ahead.
 TAIL, AHEAD = 32 << 20, 16 << 20
+#: Logs which are made or looked at together; others wait, so that who makes thousands does not fill the memory.
+OPENING = 64
 
 
 class Counts:
@@ -56,6 +58,7 @@ class Shared:
     @ivar clock: its seconds are Unix time.
     @ivar failure: why nothing is written any more; empty while all is well.
     @ivar keeping: who changes a topic's record has this meanwhile.
+    @ivar opening: who makes or looks at a log has this meanwhile.
     @ivar lost: told of a log that could not be created.
     """
 
@@ -73,6 +76,7 @@ class Shared:
         self.counts = Counts()
         self.failure = ""
         self.keeping = DeferredLock()
+        self.opening = DeferredSemaphore(OPENING)
         self._dirty: list[Pipeline] = []
         self._tasks: set[Deferred[Any]] = set()
 
