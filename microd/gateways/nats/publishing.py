@@ -222,6 +222,8 @@ class Publishing:
             if client.connect.pedantic:
                 client.error("Invalid Publish Subject")
             client.done()
+            if said.reply and client.connect.no_responders:
+                self._nobody(said.reply)
             return
         storing = self._storing if said.subject.startswith(EVENTS) else None
         if not (self._permitted if storing is None else self._storable):
