@@ -15,7 +15,7 @@ import grpc
 import pytest
 from google.protobuf import json_format
 
-from tests.compat.conftest import Client, Daemon
+from tests.compat.conftest import Client, Daemon, Person
 from tests.compat.wires import LIMIT, Contracts, ProtoWire, Refused, Shown, encoded, refused_from, shown
 
 PUBLISH, MANY, CONSUME, ACK = (
@@ -485,6 +485,25 @@ def test_deleted_under_consumers(both: Client) -> None:
         with pytest.raises(Refused) as caught:
             consumer.take()
         assert caught.value.code == 404
+
+
+def test_revoked(both: Client) -> None:
+    """A consumer whose account is deleted gets nothing more, and is told why."""
+    options = {"namespace": "alpha"}
+    draft = {"id": both.unique, "type": "user", "secret": "s", "options": options}
+    both("/auth.Auth/Generate", draft, by="alpha-admin")
+    token = both.token("alpha", both.unique, "s")
+    both.daemon.people[both.unique] = Person(both.unique, "alpha", "s", token)
+    publish(both, "a")
+    with consuming(both, manual("g"), by=both.unique) as consumer:
+        assert text(consumer.take()) == "a"
+        both("/auth.Accounts/Delete", {"id": both.unique, "options": options}, by="alpha-admin")
+        with pytest.raises(Refused) as caught:
+            consumer.take()
+        assert caught.value.brief == (401, f"the account {both.unique} was revoked: log in again")
+    with consuming(both, manual("g")) as consumer:
+        again = consumer.take()
+        assert (text(again), again["redelivered"]) == ("a", True)
 
 
 # -- tenants
