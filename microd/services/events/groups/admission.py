@@ -18,7 +18,7 @@ class Admission:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._namespaces: dict[str, int] = {}
+        self._namespaces: dict[Hashable, int] = {}
         self._connections: dict[Hashable, int] = {}
 
     def enter(self, namespace: str, connection: Hashable) -> Callable[[], None]:
@@ -47,9 +47,9 @@ class Admission:
         return leave
 
 
-def _less(counts: dict[str, int] | dict[Hashable, int], key: Hashable) -> None:
-    left = counts[key] - 1  # type: ignore[index]
+def _less(counts: dict[Hashable, int], key: Hashable) -> None:
+    left = counts[key] - 1
     if left:
-        counts[key] = left  # type: ignore[index]
+        counts[key] = left
     else:
-        del counts[key]  # type: ignore[arg-type]
+        del counts[key]

@@ -133,7 +133,7 @@ class Consumption:
         running = await self._places.found(place, group)
         if running.is_over:
             raise place.missing(group)
-        count = sum([running.heard(ack) for ack in acks])
+        count = running.told(acks)
         await self._world.keeper.written(running)
         return count
 

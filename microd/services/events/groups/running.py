@@ -12,7 +12,7 @@ consumers there are and however slowly they read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 from twisted.internet.interfaces import IDelayedCall
@@ -27,7 +27,7 @@ from microd.services.events.groups.state import encode
 from microd.services.events.groups.world import Budget, World
 from microd.services.events.log.log import Log
 from microd.services.events.log.meta import GROUPS
-from microd.services.events.model import Ack, Delivery, GroupFacts, Terms
+from microd.services.events.model import Ack, Delivery, GroupFacts, Terms, Verdict
 from microd.services.store.model import Act, Put, Record
 
 #: Consumers of which the one that holds least is chosen.
@@ -168,28 +168,39 @@ class Running(Keepable):
         if self.group.done(offset):
             self.changed()
 
-    def heard(self, ack: Ack, consumer: Consumer | None = None) -> bool:
-        """A word about an event; None: of somebody who consumes elsewhere. Whether anybody was waiting for it."""
+    def heard(self, ack: Ack, consumer: Consumer) -> bool:
+        """A word about an event; whether anybody was waiting for it."""
+        held = consumer.member.held
+        before = len(held)
+        if not self._settle(ack, consumer.member):
+            return False
+        self.changed()
+        if len(held) < before:
+            if consumer.is_waiting:
+                self._idle[consumer] = None
+        elif ack.verdict is Verdict.DONE:
+            # It was somebody else's, who has room now.
+            self._revive()
+        self.look_after()
+        return True
+
+    def told(self, acks: Iterable[Ack]) -> int:
+        """Words about events, of somebody who consumes elsewhere; how many of them were waited for."""
+        count = sum([self._settle(ack, None) for ack in acks])
+        if count:
+            self.changed()
+            self._revive()
+            self.look_after()
+        return count
+
+    def _settle(self, ack: Ack, member: Member | None) -> bool:
         offset = self.log.offset_of(ack.id)
         if offset is None:
             return False
-        world = self.world
-        delay, dice = ack.delay, 0.0
-        if delay is None:
-            dice = world.dice()
-        member = None if consumer is None else consumer.member
-        before = 0 if member is None else len(member.held)
+        world, delay = self.world, ack.delay
+        dice = world.dice() if delay is None else 0.0
         now = world.clock.seconds()
-        if not self.group.settle(offset, ack.verdict, now, dice, member=member, error=ack.error, delay=delay):
-            return False
-        self.changed()
-        if consumer is None or len(consumer.member.held) == before:
-            # It was somebody else's, who has room now.
-            self._revive()
-        elif consumer.is_waiting:
-            self._idle[consumer] = None
-        self.look_after()
-        return True
+        return self.group.settle(offset, ack.verdict, now, dice, member=member, error=ack.error, delay=delay)
 
     def grown(self) -> None:
         """There is more to read, or less."""
@@ -363,6 +374,9 @@ class Running(Keepable):
         @param oldest: seconds since the oldest event that is not done with was published.
         """
         group, log = self.group, self.log
+        if group.floor < log.first - 1:
+            # It is not written: whoever asks may have but a copy, while another is at work.
+            group.retained(log.first)
         return GroupFacts(
             topic=log.topic,
             name=self.name,

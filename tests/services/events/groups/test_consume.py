@@ -445,6 +445,11 @@ def test_retention(make_town: Any) -> None:
     assert (slow.offsets, late.offsets) == ([1, 4], [4])
     assert slow.ack(0)
     assert town.facts("slow").acknowledged == 3
+    late.consumer.close()
+    town.wait(200)
+    town.done(town.logs.sweep())
+    facts = town.facts("late")
+    assert (facts.lag, facts.missed, facts.acknowledged) == (0, 4, 4)
 
 
 def test_limits(make_town: Any) -> None:
