@@ -53,6 +53,9 @@ def events_limits(wanted: Events) -> events_model.Limits:
             f"events.namespace_size: {wanted.namespace_size} bytes are too few for events of up to {wanted.max_event} "
             "(events.max_event); it takes twice as much at least"
         )
+    for name in ("max_age", "group_ttl"):
+        if 0 < getattr(wanted, name) < 1:
+            raise BadSettings(f"events.{name}: it is a second at least; 0: no limit")
     return events_model.Limits(
         event=wanted.max_event,
         age=int(wanted.max_age) or -1,

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from microd.app.limits import broker_limits, nats_limits
-from microd.app.settings import Broker, Nats
+from microd.app.limits import broker_limits, events_limits, nats_limits
+from microd.app.settings import Broker, Events, Nats
 from microd.app.sources import BadSettings
 from microd.gateways.nats import model as nats_model
 from microd.services.broker.model import Limits
+from microd.services.events.model import Limits as EventsLimits
 
 
 def test_broker() -> None:
@@ -62,3 +63,26 @@ def test_nats_refuses(wanted: Nats, says: str) -> None:
     """Numbers with which no message could pass, or no client stay, are mistakes, told at the start."""
     with pytest.raises(BadSettings, match=says):
         nats_limits(wanted, Broker())
+
+
+def test_events() -> None:
+    """The limits of events are those of their settings, and the defaults agree; where 0 means no limit, there is none."""
+    assert events_limits(Events()) == EventsLimits()
+    got = events_limits(Events(max_event=7, max_age=90.0, max_size=0, namespace_size=1000, group_ttl=0.0))
+    assert (got.event, got.age, got.size, got.namespace, got.group_ttl) == (7, 90, -1, 1000, 0)
+    assert events_limits(Events(max_age=0.0)).age == -1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        (Events(max_event=9 << 20), r"events\.max_event: it may be 1 byte to 8 MiB"),
+        (Events(max_event=0), r"events\.max_event"),
+        (Events(namespace_size=1 << 20), r"events\.namespace_size: .*events\.max_event"),
+        (Events(max_age=0.5), r"events\.max_age"),
+    ],
+)
+def test_events_refuse(wanted: Events, says: str) -> None:
+    """Events of which none could be kept are a mistake, told at the start."""
+    with pytest.raises(BadSettings, match=says):
+        events_limits(wanted)
