@@ -9,6 +9,7 @@ import random
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
@@ -29,8 +30,9 @@ pytestmark = pytest.mark.e2e
 ROUNDS = 50
 #: In each of so many rounds one daemon more is killed while it starts.
 STARTS = 5
-#: Topics: two that are just published and consumed, one whose events are given up, one which keeps little, one which is deleted.
-ORDERS, BILLS, TRIED, SWEPT, BRIEF = "orders", "bills", "tried", "swept", "brief"
+#: Topics: two that are just published and consumed, one whose events are given up, one whose dead letters are given back,
+#: one which keeps little, one which is deleted.
+ORDERS, BILLS, TRIED, MENDED, SWEPT, BRIEF = "orders", "bills", "tried", "mended", "swept", "brief"
 #: How many publications are under way on one NATS connection.
 WINDOW = 16
 #: Bytes that are kept of L{SWEPT}.
@@ -218,10 +220,18 @@ class Publisher:
 class ByGrpc(Publisher):
     """One after the other."""
 
+    pause = 0.001
+
     def __call__(self, wire: EventsWire, stop: threading.Event) -> None:
-        while not stop.wait(0.001):
+        while not stop.wait(self.pause):
             text = f"{self.name} {next(self.numbers)}"
             self.log.acknowledged[wire.publish(self.log.name, payload(text))] = text
+
+
+class Seldom(ByGrpc):
+    """The same, in its own time."""
+
+    pause = 0.03
 
 
 class Many(Publisher):
@@ -354,6 +364,26 @@ class Loser(Consumer):
             self.say(event, True)
 
 
+class Refuser(Consumer):
+    """Gives everything up."""
+
+    def handle(self, wire: EventsWire, event: Any) -> None:
+        self.say(event, False, drop=True, error="no use")
+
+
+class Mender:
+    """Gives dead letters back to their group, again and again."""
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    def __call__(self, wire: EventsWire, stop: threading.Event) -> None:
+        while not stop.wait(0.02):
+            if MENDED in wire.topics():
+                request = pb.DeadLettersRequest(topic=MENDED)
+                self.given += wire.call("/events.DeadLetters/Retry", request, pb.Done).count
+
+
 class Deleter:
     """Publishes a few events, consumes one of them for a group, and deletes the topic: nothing of that may come back."""
 
@@ -425,12 +455,32 @@ def check_dead_letters(wire: EventsWire, group: Group) -> int:
     return len(dead)
 
 
+def check_mended(wire: EventsWire) -> int:
+    """A dead letter that was given back is dealt with, and was given back once; one that was not is neither. How many were."""
+    events, dead = Counter[str](), Counter[str]()
+    for event in wire.events(MENDED):
+        events[text_of(event)] += 1
+    for event in wire.events(f"{MENDED}.dlq"):
+        dead[text_of(event)] += 1
+    request = pb.DeadLettersRequest(topic=MENDED, limit=10_000)
+    listed = wire.call("/events.DeadLetters/List", request, pb.DeadLettersResponse)
+    assert not listed.next
+    waiting = Counter(text_of(letter.event) for letter in listed.letters)
+    for text, count_ in events.items():
+        given_back = dead[text] - waiting[text]
+        assert dead[text] == count_, f"{text} was given up {count_} times, and has {dead[text]} dead letters"
+        assert count_ == 1 + given_back, (
+            f"{text} is there {count_} times, and was given back {given_back} times"
+        )
+    return sum(dead.values()) - sum(waiting.values())
+
+
 class World:
     """All who publish and consume, and what they know."""
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
-        self.logs = {name: Log(name) for name in (ORDERS, BILLS, TRIED, SWEPT)}
+        self.logs = {name: Log(name) for name in (ORDERS, BILLS, TRIED, MENDED, SWEPT)}
         logs = self.logs
         self.publishers: list[Publisher] = [
             ByNats(logs[ORDERS], "nats"),
@@ -439,6 +489,7 @@ class World:
             Many(logs[BILLS], "many"),
             ByNats(logs[BILLS], "nats"),
             ByGrpc(logs[TRIED], "grpc"),
+            Seldom(logs[MENDED], "seldom"),
             ByNats(logs[SWEPT], "nats"),
         ]
         patient = pb.ConsumeRequest(ack_wait=30 * 10**9, retry_limit=-1)
@@ -448,15 +499,18 @@ class World:
         work = Group(logs[ORDERS], "work", hasty)
         late = Group(logs[SWEPT], "late", patient)
         self.tried = Group(logs[TRIED], "tried", resigned)
-        self.groups = [*audits, work, late, self.tried]
+        mended = Group(logs[MENDED], "mended", patient)
+        self.groups = [*audits, work, late, self.tried, mended]
         self.consumers: list[Consumer] = [
             *(Auditor(audit, "auditor", self._dice()) for audit in audits),
             Worker(work, "first", self._dice()),
             Worker(work, "second", self._dice()),
             Worker(late, "late", self._dice()),
             Loser(self.tried, "loser", self._dice()),
+            Refuser(mended, "refuser", self._dice()),
         ]
         self.deleter = Deleter()
+        self.mender = Mender()
 
     def _dice(self) -> random.Random:
         return random.Random(self.chance.random())
@@ -473,7 +527,12 @@ class World:
         if not publish:
             return consumers
         publishers = [Lane(wire, each, f"{each.name}@{each.log.name}") for each in self.publishers]
-        return [*consumers, *publishers, Lane(wire, self.deleter, "deleter")]
+        return [
+            *consumers,
+            *publishers,
+            Lane(wire, self.deleter, "deleter"),
+            Lane(wire, self.mender, "mender"),
+        ]
 
     def check(self, wire: EventsWire) -> None:
         """What was said before the daemon was killed still holds."""
@@ -510,17 +569,20 @@ class World:
             time.sleep(0.02)
         for log in self.logs.values():
             log.look(wire, again=True)
-            log.check_order()
+            if log.name != MENDED:
+                log.check_order()
         for group in self.groups:
             assert not group.problems, "\n".join(group.problems[:10])
             if group.log.name != SWEPT:
                 missing = set(group.log.found) - set(group.seen)
                 assert not missing, f"{group.name} never got {sorted(missing)[:10]} of {group.log.name}"
         dead = check_dead_letters(wire, self.tried)
+        given_back = check_mended(wire)
         acknowledged = sum(len(log.acknowledged) for log in self.logs.values())
         assert dead > ROUNDS // 2
-        assert self.deleter.deleted > ROUNDS // 5
-        return f"{acknowledged} events acknowledged, {dead} dead letters, {self.deleter.deleted} deletions"
+        assert given_back > ROUNDS // 5
+        assert self.deleter.deleted
+        return f"{acknowledged} events acknowledged, {dead} dead letters, {given_back} given back, {self.deleter.deleted} deletions"
 
 
 def test_killed_at_work(tmp_path: Path) -> None:
