@@ -1,4 +1,10 @@
-"""Has the state of groups on disk a moment after it has changed: many changes of many groups in one commit."""
+"""Has the state of groups on disk a moment after it has changed: many changes of many groups in one commit.
+
+Where that fails, groups go on as far as the marks allow which are on disk: whatever they give until then is marked when it is given
+again. Beyond, they wait on a disk that is full, and end their consumers with 503 where the disk has failed. What was acknowledged on a stream
+meanwhile is known until the daemon ends; who acknowledges by a call is told that it failed. Private groups, and reading, need no disk that can
+be written to.
+"""
 
 from __future__ import annotations
 

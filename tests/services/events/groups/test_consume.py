@@ -642,6 +642,26 @@ def test_bounded_memory(make_town: Any) -> None:
     assert budget.used == 0
 
 
+def test_idle_groups(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of groups which nobody consumes for so many are in memory and no more; the others come back as they were."""
+    monkeypatch.setattr("microd.services.events.groups.places.MOST_IDLE", 3)
+    town.number(3)
+    first = town.consume("g0")
+    first.ack(1)
+    first.consumer.close()
+    kept = town.consume("kept")
+    town.wait(1)
+    for number in range(1, 20):
+        town.consume(f"g{number}").consumer.close()
+        town.wait(1)
+    (place,) = town.consumption._places
+    assert len(place.groups) <= 4
+    again = town.consume("g0")
+    assert (again.offsets, again.marked) == ([1, 3], [1, 3])
+    town.publish(b"4")
+    assert kept.offsets == [1, 2, 3, 4]
+
+
 def test_figures(town: Town) -> None:
     """The totals of all groups, with nobody's name in them."""
     town.number(3)
