@@ -14,8 +14,8 @@ from microd.framework.config.sources import Sources
 from microd.framework.endpoints import Endpoints, Published
 from microd.framework.handlers import place_of_function
 from microd.framework.messages.ofservice import Subscribers
-from microd.framework.messages.questions import Start
 from microd.framework.messages.subscriber import Key, wish_of
+from microd.framework.messages.terms import Start
 from microd.framework.model import Index, Model
 from microd.framework.model.ofservice import ServiceRecords
 from microd.framework.schema.shapes import SchemaError

@@ -16,7 +16,7 @@ from microd.framework.config.blocking import BlockingConfig
 from microd.framework.handoff import Handoff
 from microd.framework.messages.blocking import BlockingBroker, BlockingEvents
 from microd.framework.messages.delivery import Delivery, Say
-from microd.framework.messages.questions import Terms
+from microd.framework.messages.terms import Terms
 from microd.framework.outgoing import MetadataLike
 from microd.framework.store import BlockingStore
 from microd.framework.tracing import belongs

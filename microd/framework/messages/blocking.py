@@ -9,16 +9,8 @@ from typing import Any, Protocol
 from microd.framework.messages.delivery import Delivery, Reading, Say, terms_of
 from microd.framework.messages.model import Event, Stored
 from microd.framework.messages.private import Private
-from microd.framework.messages.questions import (
-    Belongs,
-    Headers,
-    Moment,
-    Questions,
-    Start,
-    Terms,
-    consume,
-    received,
-)
+from microd.framework.messages.questions import Belongs, Headers, Questions, received
+from microd.framework.messages.terms import Moment, Start, Terms, consume
 from microd.framework.questions import Ask
 from microd.kernel.errors import BadRequest, Forbidden, MicroError, Unauthorized, Unimplemented
 from microd.wire import events_pb2

@@ -27,9 +27,10 @@ from microd.framework.bridge import Bridge
 from microd.framework.config.closing import close
 from microd.framework.messages.model import Message
 from microd.framework.messages.private import Private
-from microd.framework.messages.questions import CONSUME, Questions, Terms, consume, received
+from microd.framework.messages.questions import CONSUME, Questions, received
 from microd.framework.messages.reopening import Caller as Reopener
 from microd.framework.messages.reopening import Chance, Reopening
+from microd.framework.messages.terms import Terms, consume
 from microd.framework.outgoing import CORE
 from microd.framework.questions import Ask
 from microd.kernel.errors import BadRequest, NotFound, Unimplemented

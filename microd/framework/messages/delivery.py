@@ -7,7 +7,8 @@ from typing import Any
 
 from microd.framework.failures import CLIENT
 from microd.framework.messages.model import Event, Message
-from microd.framework.messages.questions import PAGE, Moment, Page, Questions, Start, Terms, checked_terms
+from microd.framework.messages.questions import PAGE, Page, Questions
+from microd.framework.messages.terms import Moment, Start, Terms, checked_terms
 from microd.framework.questions import Ask, Drop
 from microd.kernel.errors import BadRequest, MicroError
 from microd.wire import events_pb2

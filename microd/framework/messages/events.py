@@ -13,7 +13,8 @@ from microd.framework.config.closing import close
 from microd.framework.messages.consuming import FAREWELL, Caller, Consumer
 from microd.framework.messages.delivery import Delivery, Reading, Say, terms_of
 from microd.framework.messages.model import Event, Message, Stored
-from microd.framework.messages.questions import Belongs, Headers, Moment, Questions, Start, Terms
+from microd.framework.messages.questions import Belongs, Headers, Questions
+from microd.framework.messages.terms import Moment, Start, Terms
 from microd.framework.questions import Ask
 from microd.kernel.errors import MicroError
 from microd.wire import events_pb2

@@ -36,7 +36,8 @@ from twisted.internet.defer import Deferred
 from microd.framework.handlers import Style, place_of_function
 from microd.framework.messages.model import Message
 from microd.framework.messages.payloads import Decode, decoder
-from microd.framework.messages.questions import Terms, checked_terms, is_pattern
+from microd.framework.messages.questions import is_pattern
+from microd.framework.messages.terms import Terms, checked_terms
 from microd.framework.schema.annotations import hints_of
 from microd.framework.schema.shapes import SchemaError, is_message
 

@@ -11,7 +11,8 @@ import pytest
 from microd.framework import BadRequest, Delivery, Unauthorized, Unavailable
 from microd.framework.messages.blocking import LONGEST_WAIT, consuming
 from microd.framework.messages.model import Event
-from microd.framework.messages.questions import Page, Terms
+from microd.framework.messages.questions import Page
+from microd.framework.messages.terms import Terms
 from microd.framework.questions import Ask
 from microd.kernel.errors import MicroError
 from microd.wire import events_pb2

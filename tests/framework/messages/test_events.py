@@ -466,6 +466,22 @@ def test_refused_for_a_while(log: list[dict[str, Any]]) -> None:
     assert bench.got == [("1", 1)]
 
 
+def test_defect_of_ours(log: list[dict[str, Any]]) -> None:
+    """Whatever goes wrong where events are read, is logged, and does not leave the service deaf."""
+    bench = Bench()
+    arrived = bench.tester._subscriptions._all[0]._attending
+
+    def fails(message: Message) -> None:
+        raise ZeroDivisionError
+
+    arrived.arrived, right = fails, arrived.arrived  # type: ignore[method-assign]
+    bench.publish("1")
+    arrived.arrived = right  # type: ignore[method-assign]
+    bench.advance(40)
+    assert bench.got == [("1", 1)]
+    assert any("reading for {subscriber} failed" in event["log_format"] for event in log)
+
+
 def test_stopped() -> None:
     """A stop begins nothing more; what ran is acknowledged before the connection ends, what had not begun goes to others."""
     bench = Bench(concurrency=1, key="customer")
