@@ -23,8 +23,10 @@ from microd.services.broker.subscription import Budget
 _RETURN = 13
 #: What is not remembered; no payload is so long.
 UNPLANNED: Plan = (-1, (), None)
-#: A payload from this size on is gathered by itself.
+#: A payload from this size on is gathered by itself, and one of which so much is here: what comes with a little more would
+#: be split again each time, and it may be line ends which come one by one.
 _BULK = 16 << 10
+_SPLIT_AGAIN = 512
 #: Bytes kept of a client that must wait, beyond which it is against the protocol to send more.
 _PATIENCE = 1 << 20
 #: Messages, and other lines, that are dealt with in one turn of the reactor.
@@ -222,7 +224,7 @@ class Inbound:
             size = plan[0]
         if len(rest) >= size and not b"\r\n".startswith(rest[size - 1 :]):
             raise ProtocolError(UNKNOWN)
-        if size < _BULK:
+        if size < _BULK and len(rest) < _SPLIT_AGAIN:
             self._rest = line + b"\n" + rest
             return
         self._keep(len(rest))

@@ -14,7 +14,7 @@ C{+OK}, C{-ERR}) are never dropped: a client who makes more of them than it read
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from microd.gateways.nats.model import Limits
@@ -23,12 +23,16 @@ from microd.services.broker.subscription import Budget
 
 #: Bytes that each piece of a backlog takes beyond its own.
 OVERHEAD = 128
+#: Bytes of a payload from which on it is worth a path of its own.
+_LARGE = 32 << 10
 
 
 class Transport(Protocol):
     """What is asked of a transport of Twisted's."""
 
     def write(self, data: bytes) -> None: ...
+
+    def writeSequence(self, data: Iterable[bytes]) -> None: ...
 
     def loseConnection(self) -> None: ...
 
@@ -144,6 +148,9 @@ class Outlet:
         out = self.out
         if not out:
             return
+        if len(out) == 2 and len(out[1]) >= _LARGE and not self.behind and self._transport is not None:
+            self._pass_on(*out)
+            return
         messages = (len(out) - self._said) >> 1
         out.append(b"")
         data = b"\n".join(out)
@@ -157,6 +164,14 @@ class Outlet:
         self._counts.out_messages += messages
         self._counts.out_bytes += len(data)
         self._send(data)
+
+    def _pass_on(self, head: bytes, payload: bytes) -> None:
+        """Send one large message without a copy of it, which may go to thousands."""
+        assert self._transport is not None
+        self.out.clear()
+        self._counts.out_messages += 1
+        self._counts.out_bytes += len(head) + len(payload) + 2
+        self._transport.writeSequence((head, b"\n", payload, b"\n"))
 
     def finish(self) -> None:
         """Hang up, once all is sent."""

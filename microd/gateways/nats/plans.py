@@ -25,7 +25,7 @@ Route = tuple[Sub, list[bytes], bytes]
 Plan = tuple[int, Sequence[Route], Callable[[bytes], None] | None]
 
 #: Of a larger audience each message is handed out by itself, with an eye on the bounds.
-WIDE = 16
+WIDE = 64
 #: The longest id with which it counts as narrow.
 _LONG_ID = 64
 
@@ -103,7 +103,7 @@ def heads_of(subject: bytes, audience: Audience) -> Heads | None:
         return None
     groups = [audience.all]
     for queue in queues:
-        if type(queue) is not Queue or len(queue.members) > 4 * WIDE:
+        if type(queue) is not Queue or len(queue.members) > WIDE:
             return None
         groups.append(queue.members)
     for group in groups:

@@ -237,16 +237,30 @@ class Publishing:
             self._nobody(said.reply)
 
     def _hand_out(self, said: Publication, payload: bytes) -> int:
+        """Give a message to its audience; how many that were. Hot where they are many."""
         client, flush = self._client, self._exchange.flush
         echo = client.connect.echo
         heard = 0
         message: Message | None = None
         step = max(1, min(_STEP, _STEP_SIZE // (len(payload) + 64)))
+        headers = said.headers > 0
+        begin = b"%bMSG %b " % (b"H" if headers else b"", said.subject)
+        sizes = said.sizes if headers else said.sizes.rpartition(b" ")[2]
+        end = b" %b %b\r" % (said.reply, sizes) if said.reply else b" %b\r" % sizes
         for each in self._topics.audience(said.subject).chosen():
             if isinstance(each, Sub):
-                if each.holder is client and not echo:
+                holder = each.holder
+                if holder is client and not echo:
                     continue
-                each.take(said, payload)
+                if each.most or (headers and not holder.headers):
+                    each.take(said, payload)
+                else:
+                    out = each.out
+                    if not out:
+                        each.outlet.touch()
+                    out.append(begin + each.sid + end)
+                    out.append(payload)
+                    each.delivered += 1
             else:
                 if message is None:
                     message = _message(said, payload)
@@ -254,7 +268,7 @@ class Publishing:
             heard += 1
             if not heard % step:
                 flush()
-        self._worked(heard)
+        self._worked(heard + heard * (len(payload) >> 11))
         return heard
 
     def _worked(self, much: int) -> None:
