@@ -64,6 +64,22 @@ def test_octet_by_octet() -> None:
         assert _told(_said(cut, b"")) == _expected(opening, stream), seed
 
 
+def test_line_ends_by_octets() -> None:
+    """Payloads which are nothing but line ends, or end in the middle of one, are as whole when they come by octets."""
+    for payload in (
+        b"\r\n" * 700,
+        b"\n" * 1500,
+        b"\r" * 1500,
+        b"x" * 600 + b"\r\nPING\r\n" * 80,
+        b"y" * 509 + b"\r\n",
+    ):
+        stream = (
+            wire.sub("a", 1) + wire.pub("a", b"1:" + payload) + wire.PING + wire.pub("a", b"2:") + wire.PING
+        )
+        peer = _said([bytes((octet,)) for octet in stream], wire.connect())
+        assert _told(peer) == _expected(wire.connect(), stream)
+
+
 def test_large() -> None:
     """Payloads of many reads are as whole as small ones."""
     opening, stream = wire.connect(), b"".join(Traffic(1, most=300_000).operations(200))
