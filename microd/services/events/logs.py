@@ -18,6 +18,7 @@ from microd.services.events.interface import Receipt
 from microd.services.events.log.batch import Acts
 from microd.services.events.log.log import Log
 from microd.services.events.log.meta import GROUPS, LOG, TOPICS, meta_from
+from microd.services.events.log.pipeline import another
 from microd.services.events.log.shared import Shared, Space
 from microd.services.events.model import Draft, Event, Limits, Retention
 from microd.services.store.errors import OutOfSpace, StoreFailed
@@ -74,6 +75,10 @@ class Logs:
     async def stop(self) -> None:
         """Take nothing more, and wait until what was taken is on disk or refused."""
         self._is_running = False
+        for space in self._spaces.values():
+            # What is left of deleted topics may take its time; it is cleared away after the next start.
+            for topic in list(space.leaving):
+                self._cleared(space, topic, Unavailable("the daemon stops"))
         for log in list(self._logs.values()):
             await log.settled()
         self._shared.stop()
@@ -222,15 +227,21 @@ class Logs:
                         await self.store.apply([Drop(space.name, table, key) for key in keys])
                 break
             except StoreFailed as problem:
-                for waiter in space.leaving.pop(topic, ()):
-                    waiter.errback(StoreFailed(problem.detail))
+                self._cleared(space, topic, StoreFailed(problem.detail))
                 return
             except MicroError as problem:
                 self.log.warn("a deleted topic's events stay for now: {problem}", problem=problem)
                 await deferLater(self._clock, wait, lambda: None)
                 wait = min(2 * wait, 60.0)
+        self._cleared(space, topic)
+
+    def _cleared(self, space: Space, topic: str, error: MicroError | None = None) -> None:
+        """Let those go on who want to make a topic of this name anew, or tell them why they cannot."""
         for waiter in space.leaving.pop(topic, ()):
-            waiter.callback(None)
+            if error is None:
+                waiter.callback(None)
+            else:
+                waiter.errback(another(error))
 
     # -- publishing
 

@@ -302,3 +302,21 @@ def test_configured_while_deleted(rest: Rest, disk: Disk) -> None:
     rest.again()
     assert rest.logs.find("acme", "orders") is None
     assert rest.done(disk.tables("acme")) == []
+
+
+def test_stopped_while_deleting(rest: Rest, disk: Disk, told: Told) -> None:
+    """Who stops does not wait for what is left of a deleted topic; who wanted to make it anew is refused."""
+    disk.is_slow = False
+    log = rest.done(rest.logs.delete("acme", "orders"))
+    disk.is_slow = True
+    rest.logs.clear(log)
+    rest.submit(told, b"new")
+    rest.turns()
+    stopping = Deferred.fromCoroutine(rest.logs.stop())
+    rest.turns()
+    assert stopping.called
+    assert [(token, error.code) for token, error in told.errors] == [(b"new", 503)]
+    disk.is_slow = False
+    rest.again()
+    rest.publish(b"newer")
+    assert rest.payloads() == [b"newer"]
