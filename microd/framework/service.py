@@ -149,8 +149,8 @@ class Service:
         @param start: events: where a new group begins: C{"earliest"} (the default), C{"latest"} (that of an ephemeral one), an offset or a
             C{datetime}.
         @param concurrency: how many calls of the function run at once, 1 to 1000.
-        @param key: the name of a field, or a function of the message: of those with the same key one is dealt with after the other, in
-            order, a retried one included.
+        @param key: the name of a field, or a function of the message: of those with the same key this copy of the service deals
+            with one after the other, in order, a retried one included. Several copies of a group share the keys, too.
         @param timeout: seconds after which a call is cancelled, and counts as failed; a thread cannot be, and goes on.
         @param retries: events: how often one comes again, 5 by default, before it goes to the dead letters; -1: for ever.
         @param backoff: events: seconds before one comes again the first time, 1 by default; each time twice as long, up to C{backoff_max}, 60

@@ -19,7 +19,11 @@ error. So it is with every error, also with a C{BadRequest} or a C{NotFound}: wh
 says that it will not: then the event goes to the dead letters at once, as does one whose payload is not what is wanted. While an event waits to
 come again its group gets no new ones.
 
-An event comes once more than it should where a process or a connection ends between the work and its acknowledgement.
+An event comes once more than it should where a process or a connection ends between the work and its acknowledgement. While a connection is
+lost, functions which are at work go on, are not called again for the same event by this process, and are acknowledged over the next connection.
+
+What waits to come again, and what is not begun when a service stops, goes to whichever copy of the group is there. On the broker nothing comes
+again: a message whose function fails is lost, and where it has a C{Reply-To} (requests of NATS clients), what the function returns is published there.
 """
 
 from __future__ import annotations
