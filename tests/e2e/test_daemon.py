@@ -18,7 +18,7 @@ def test_ready(platform: Platform) -> None:
     daemon = platform.start()
     (line,) = [line for line in daemon.output.lines if " is ready: " in line]
     doors = json.loads((platform.data / "daemon.json").read_text())["doors"]
-    assert set(doors) == {"api", "proxy", "network", "ops"}
+    assert set(doors) == {"api", "proxy", "network", "nats", "ops"}
     for word in ("microd 0.", str(platform.data), *doors.values(), "micro login"):
         assert word in line
     assert (platform.data / "daemon.json").stat().st_mode & 0o077 == 0
@@ -35,7 +35,7 @@ def test_secret(platform: Platform) -> None:
     assert str(path) in str(daemon.output)
 
 
-@pytest.mark.parametrize("door", ["api", "proxy", "network", "ops"])
+@pytest.mark.parametrize("door", ["api", "proxy", "network", "nats", "ops"])
 def test_taken_port(platform: Platform, door: str) -> None:
     """A taken port ends the process, non-zero, naming the listener, the address and the option."""
     with socket.socket() as taken:

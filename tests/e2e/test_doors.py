@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -98,3 +99,10 @@ def test_login_from_elsewhere(platform: Platform, tmp_path: Path) -> None:
     assert "registry" in elsewhere.ok("services").split()
     elsewhere.ok("logout")
     assert elsewhere.micro("services").returncode != 0
+
+
+def test_without_nats(platform: Platform) -> None:
+    """Who wants no door for NATS switches it off."""
+    platform.start("--nats-address", "off")
+    doors = json.loads((platform.data / "daemon.json").read_text())["doors"]
+    assert set(doors) == {"api", "proxy", "network", "ops"}

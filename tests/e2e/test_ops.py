@@ -37,7 +37,7 @@ def test_ops(platform: Platform) -> None:
     assert status == 200
     families = {each.name: each for each in text_string_to_metric_families(text)}
     ready = {sample.labels["part"] for sample in families["microd_part_ready"].samples}
-    assert {"daemon", "api", "proxy", "network", "ops"} <= ready
+    assert {"daemon", "api", "proxy", "network", "nats", "ops"} <= ready
     assert families["microd_build_info"].samples[0].value == 1
 
     host, _, port = platform.door("api").rpartition(":")
