@@ -34,10 +34,11 @@ class Heads:
     """What the lines to the subscribers of a subject begin with.
 
     @ivar routes: of those who get every message, for C{MSG}.
+    @ivar alone: the route of the only one who gets anything.
     @ivar headers: whether all of them can be sent headers.
     """
 
-    __slots__ = ("_queues", "audience", "headers", "routes")
+    __slots__ = ("_queues", "alone", "audience", "headers", "routes")
 
     def __init__(self, subject: bytes, audience: Audience) -> None:
         self.audience = audience
@@ -50,6 +51,7 @@ class Heads:
             members = cast(Sequence[Sub], queue.members)
             self._queues.append((queue, [(sub, sub.out, begin + sub.sid + b" ") for sub in members]))
             every += members
+        self.alone = self.routes[0] if len(self.routes) == 1 and not self._queues else None
         self.headers = all(sub.holder.headers for sub in every)
 
     @property

@@ -109,9 +109,10 @@ class Publishing:
         @raise ProtocolError: it is against the protocol.
         """
         if self.plain:
-            stored = self._stored.get(line)
-            if stored is not None:
-                return stored
+            if self._stored:
+                stored = self._stored.get(line)
+                if stored is not None:
+                    return stored
             words = line.split(b" ")
             if len(words) == 3 and words[0] == b"PUB":
                 _, subject, numbers = words
@@ -120,7 +121,12 @@ class Publishing:
                 if audience is not None and size <= self._largest:
                     heads: Any = audience.made
                     if heads is not None:
-                        plan: Plan = heads.plan(b"", size, numbers)
+                        plan: Plan
+                        if heads.alone is None:
+                            plan = heads.plan(b"", size, numbers)
+                        else:
+                            sub, out, head = heads.alone
+                            plan = (size, ((sub, out, head + numbers),), None)
                         if self._learning >= 0:
                             self._learn(line, heads, plan)
                         return plan
