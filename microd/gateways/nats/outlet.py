@@ -77,6 +77,7 @@ class Outlet:
     @ivar out: pieces that wait for the end of the turn; each ends with C{\\r}, and a C{\\n} comes behind it. Always the same list.
     @ivar waiting: bytes which the transport did not take; 1 where it only takes no more.
     @ivar behind: the transport takes no more.
+    @ivar aloft: bytes which it was given last, and may still have, where it takes no more.
     @ivar lost: messages dropped.
     """
 
@@ -90,6 +91,7 @@ class Outlet:
         "_slow",
         "_touched",
         "_transport",
+        "aloft",
         "behind",
         "budget",
         "held",
@@ -111,6 +113,7 @@ class Outlet:
         self._finishing = False
         self._backlog: deque[tuple[bytes, int]] = deque()
         self._said = 0
+        self.aloft = 0
         self.out: list[bytes] = []
         self.held = 0
         self.lost = 0
@@ -164,6 +167,8 @@ class Outlet:
         self._counts.out_messages += messages
         self._counts.out_bytes += len(data)
         self._send(data)
+        if self.behind:
+            self._charge(len(data))
 
     def _pass_on(self, head: bytes, payload: bytes) -> None:
         """Send one large message without a copy of it, which may go to thousands."""
@@ -172,6 +177,27 @@ class Outlet:
         self._counts.out_messages += 1
         self._counts.out_bytes += len(head) + len(payload) + 2
         self._transport.writeSequence((head, b"\n", payload, b"\n"))
+        if self.behind:
+            self._charge(len(payload))
+
+    def _charge(self, size: int) -> None:
+        """The transport was given so much that it takes no more: what it keeps counts, too.
+
+        A message that has begun cannot be taken back: where there is no room for it the connection ends.
+        """
+        budget = self.budget
+        if budget is None:
+            return
+        self.aloft += size
+        budget.used += size
+        if budget.used > budget.most:
+            self._counts.slow += 1
+            self._lose(sum(count for _, count in self._backlog), True)
+
+    def _landed(self) -> None:
+        if self.budget is not None:
+            self.budget.used -= self.aloft
+        self.aloft = 0
 
     def finish(self) -> None:
         """Hang up, once all is sent."""
@@ -200,6 +226,7 @@ class Outlet:
     def resumeProducing(self) -> None:
         """The transport has sent all that it had."""
         self.behind = False
+        self._landed()
         backlog = self._backlog
         while backlog and not self.behind and self._transport is not None:
             data, messages = backlog.popleft()
@@ -207,6 +234,8 @@ class Outlet:
             self._counts.out_messages += messages
             self._counts.out_bytes += len(data)
             self._send(data)
+            if self.behind:
+                self._charge(len(data))
         if self._finishing:
             self.finish()
 
@@ -261,6 +290,7 @@ class Outlet:
             self._slow(cut)
 
     def _release(self) -> None:
+        self._landed()
         if self.budget is not None:
             self.budget.used -= self.held
         self.held = 0

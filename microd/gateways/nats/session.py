@@ -60,6 +60,8 @@ STALE = "Stale Connection"
 SLOW = "Slow Consumer"
 LATE = "Authentication Timeout"
 TOO_MANY = "maximum subscriptions exceeded"
+#: Bytes which a connection that is cut off may leave in its transport.
+_KEPT = 256 << 10
 TOO_DEEP = "subject has exceeded number of tokens limit"
 
 
@@ -414,7 +416,10 @@ class Session:
             self._cut()
 
     def _cut(self) -> None:
-        """End it; who begins to read in time is told why."""
+        """End it; who begins to read in time is told why, unless much would be kept for them until then."""
+        if self.outlet.aloft > _KEPT:
+            self.abort()
+            return
         self.outlet.drop()
         if self._transport is not None:
             self._transport.write(b"-ERR '%b'\r\n" % SLOW.encode())

@@ -343,6 +343,31 @@ def test_large_for_each() -> None:
     assert door.exchange.counts.lost
 
 
+def test_large_for_many() -> None:
+    """One large message for a hundred who read nothing takes no more than what may wait in their namespace."""
+    door = MemoryDoor(broker=BrokerLimits(memory=8 * MIB))
+    reader = client(door, wire.sub("a", 1))
+    crowd = [client(door, wire.sub("a", 1)) for _ in range(100)]
+    for each in crowd:
+        each.transport.reads = False
+    writer = client(door)
+    place = door.broker.enter("micro")
+    for number in range(3):
+        said = wire.pub("a", b"%d:" % number + b"x" * (MIB - 2))
+        for at in range(0, len(said), 1 << 16):
+            writer.send(said[at : at + (1 << 16)])
+        reader.settle()
+        for each in crowd:
+            each.settle()
+        assert sum(each.transport.unread for each in crowd if not each.transport.aborted) <= 9 * MIB
+        assert place.budget.used <= 8 * MIB
+    assert numbers(reader) == [0, 1, 2]
+    for each in crowd:
+        each.transport.reads = True
+        each.settle()
+    assert place.budget.used == 0
+
+
 def test_first_come() -> None:
     """Who reads, and is a little behind, finds room beside many who read nothing."""
     door = MemoryDoor(Limits(slow="drop-new"), BrokerLimits(memory=8 * MIB))
