@@ -186,6 +186,8 @@ class Session:
         self.outlet.flush()
         if self._transport is not None:
             self._timer = self._clock.callLater(self.limits.write_deadline, self.abort)
+            # TLS hears only by reading that the other side lets go, too.
+            self._transport.resumeProducing()
             self.outlet.finish()
 
     def abort(self) -> None:
@@ -417,7 +419,7 @@ class Session:
 
     def _cut(self) -> None:
         """End it; who begins to read in time is told why, unless much would be kept for them until then."""
-        if self.outlet.aloft > _KEPT:
+        if self.outlet.midway or self.outlet.aloft > _KEPT:
             self.abort()
             return
         self.outlet.drop()

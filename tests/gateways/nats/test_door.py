@@ -186,6 +186,13 @@ def test_refused(scene: Scene, said: dict[str, str]) -> None:
     assert scene.figure("microd_nats_connections_total")["refused_credentials"] == 1
 
 
+def test_refused_reads(scene: Scene) -> None:
+    """Of who is not let in it is read until it has gone, since over TLS nothing else tells that."""
+    peer = scene.connect()
+    peer.send(wire.connect(user="ann", **{"pass": "x"}))
+    assert peer.transport.producerState == "producing"
+
+
 def test_nothing_kept(scene: Scene) -> None:
     """Of those who have come and gone nothing is left, however they went."""
     scene.connect().hang_up()
