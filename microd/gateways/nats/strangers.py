@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -21,6 +22,9 @@ class Strangers(Generic[T]):
 
     def __len__(self) -> int:
         return self._count
+
+    def __iter__(self) -> Iterator[T]:
+        return iter([each for waiting in self._hosts.values() for each in waiting])
 
     def add(self, host: str, connection: T) -> T | None:
         """Somebody has come; whoever has to go for them."""
