@@ -81,6 +81,7 @@ class Session:
         "_ended",
         "_events",
         "_info",
+        "_is_deaf",
         "_over",
         "_pings",
         "_place",
@@ -131,7 +132,7 @@ class Session:
         self._place: Place | None = None
         self._publishing: Publishing | None = None
         self._subs: dict[bytes, Sub] = {}
-        self._asking = False
+        self._asking = self._is_deaf = False
         self._question: Deferred[None] | None = None
         self._resting: IDelayedCall | None = None
         self._subscribes = False
@@ -248,13 +249,23 @@ class Session:
         self._resting = None
         self._go_on()
 
+    def _listen(self, listens: bool) -> None:
+        """Whether the client is heard; what it says meanwhile stays in its socket."""
+        self._is_deaf = not listens
+        if self._over:
+            return
+        if listens:
+            self.rest()
+        else:
+            self._halt()
+
     def _halt(self) -> None:
         self.inbound.halted = True
         if self._transport is not None:
             self._transport.pauseProducing()
 
     def _go_on(self) -> None:
-        if self._over or self._asking or self._resting is not None:
+        if self._over or self._asking or self._is_deaf or self._resting is not None:
             return
         if self._transport is not None:
             self._transport.resumeProducing()
@@ -306,7 +317,7 @@ class Session:
         self.outlet.budget = place.budget
         self.inbound.budget = place.unfinished
         events = self._events
-        storing = None if events is None else Storing(events, place, exchange, self._clock)
+        storing = None if events is None else Storing(events, place, exchange, self._clock, self._listen)
         self._publishing = Publishing(
             self, exchange, place, self.limits, storing, admitted.publish, admitted.store
         )
@@ -419,7 +430,7 @@ class Session:
 
     def _cut(self) -> None:
         """End it; who begins to read in time is told why, unless much would be kept for them until then."""
-        if self.outlet.midway or self.outlet.aloft > _KEPT:
+        if self.outlet.begun > _KEPT:
             self.abort()
             return
         self.outlet.drop()

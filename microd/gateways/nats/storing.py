@@ -32,6 +32,8 @@ from microd.services.events.interface import IEvents, Receipt
 #: What subjects of events begin with.
 EVENTS = b"$EVENTS."
 _AHEAD = len(EVENTS)
+#: Events of one client which are on their way to the disk, and their bytes: beyond that it waits until all of them are there.
+MOST, MOST_BYTES = 8192, 2 << 20
 #: Clients look at C{err_code}; ours are the codes of errors, beyond those that JetStream uses.
 _CODES = 10_000
 
@@ -39,11 +41,35 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Storing(Receipt):
-    """Stores what one client publishes."""
+    """Stores what one client publishes, who is not listened to while too much of it is on its way to the disk.
 
-    __slots__ = ("_clock", "_due", "_events", "_exchange", "_place", "_topics")
+    @param listen: whether the client is to be listened to.
+    """
 
-    def __init__(self, events: IEvents, place: Place, exchange: Exchange, clock: IReactorTime) -> None:
+    __slots__ = (
+        "_bytes",
+        "_clock",
+        "_count",
+        "_due",
+        "_events",
+        "_exchange",
+        "_is_full",
+        "_listen",
+        "_place",
+        "_topics",
+    )
+
+    def __init__(
+        self,
+        events: IEvents,
+        place: Place,
+        exchange: Exchange,
+        clock: IReactorTime,
+        listen: Callable[[bool], None],
+    ) -> None:
+        self._listen = listen
+        self._count = self._bytes = 0
+        self._is_full = False
         self._events = events
         self._place = place
         self._topics = place.topics
@@ -69,12 +95,21 @@ class Storing(Receipt):
                 header = map_from(payload[:ahead]) if ahead else _NOTHING
                 submit(namespace, topic, header, payload[ahead:-1], self, reply)
             except MicroError as error:
-                self.refused(reply, error)
+                self._refuse(reply, error, payload)
+                return
+            self._count += 1
+            self._bytes += len(payload)
+            if (self._count >= MOST or self._bytes >= MOST_BYTES) and not self._is_full:
+                self._is_full = True
+                self._listen(False)
 
         return keep
 
     def stored(self, token: object, topic: str, offset: int) -> None:
         """The event is on disk. Hot."""
+        self._count -= 1
+        if not self._count:
+            self._emptied()
         if token:
             due = self._due
             if not due:
@@ -83,13 +118,22 @@ class Storing(Receipt):
 
     def refused(self, token: object, error: MicroError) -> None:
         """It is not, or it is not known."""
-        if token:
-            if not self._due:
-                self._clock.callLater(0, answer, self._exchange)
-            self._due.append((self._topics, cast(bytes, token), _refusal(error), 0))
+        self._count -= 1
+        if not self._count:
+            self._emptied()
+        self._refuse(cast(bytes, token), error, b"")
 
     def _refuse(self, reply: bytes, error: MicroError, _: bytes) -> None:
-        self.refused(reply, error)
+        if reply:
+            if not self._due:
+                self._clock.callLater(0, answer, self._exchange)
+            self._due.append((self._topics, reply, _refusal(error), 0))
+
+    def _emptied(self) -> None:
+        self._bytes = 0
+        if self._is_full:
+            self._is_full = False
+            self._listen(True)
 
 
 def answer(exchange: Exchange) -> None:

@@ -10,6 +10,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from microd.gateways.nats import storing
 from microd.services.broker.model import Message
 from microd.services.events.interface import IEvents
 from microd.services.events.logs import Logs
@@ -207,6 +208,26 @@ def test_other_protocol_hears(door: Door) -> None:
     peer.send(wire.pub("$EVENTS.t", b"a", reply="answers"))
     peer.settle()
     assert heard == [("answers", b'{"stream":"t","seq":1}')]
+
+
+def test_flood(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who publishes faster than the disk writes is not listened to meanwhile; nothing is refused or lost for it."""
+    monkeypatch.setattr(storing, "MOST", 100)
+    peer = door.publisher()
+    peer.send(wire.pub("$EVENTS.t", b"first", reply="_INBOX.me.a"))
+    held = door.disk.held = Deferred()
+    flood = b"".join(wire.pub("$EVENTS.t", b"%d" % number, reply="_INBOX.me.a") for number in range(1000))
+    peer.send(flood)
+    assert peer.transport.producerState == "paused"
+    (space,) = door.logs._spaces.values()
+    assert 0 < space.waiting < 100 * 1000
+    door.disk.held = None
+    held.callback(None)
+    for _ in range(100):
+        peer.settle()
+    assert [each.get("seq") for each in answers(peer)] == list(range(1, 1002))
+    assert peer.transport.producerState == "producing"
+    assert peer.alive()
 
 
 @pytest.mark.parametrize(
