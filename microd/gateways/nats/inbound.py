@@ -27,6 +27,8 @@ UNPLANNED: Plan = (-1, (), None)
 #: be split again each time, and it may be line ends which come one by one.
 _BULK = 16 << 10
 _SPLIT_AGAIN = 512
+#: Larger payloads count while they are not complete; of others a connection may always have one.
+_COUNTED = 64 << 10
 #: Bytes kept of a client that must wait, beyond which it is against the protocol to send more.
 _PATIENCE = 1 << 20
 #: Messages, and other lines, that are dealt with in one turn of the reactor.
@@ -59,6 +61,7 @@ class Inbound:
     """
 
     __slots__ = (
+        "_budgeted",
         "_bulk",
         "_client",
         "_counts",
@@ -78,6 +81,7 @@ class Inbound:
         self._longest = control_line + _LONGEST_VERB
         self._rest = b""
         self._bulk = bytearray()
+        self._budgeted: Budget | None = None
         self._line = b""
         self._missing = 0
         self.halted = False
@@ -227,6 +231,7 @@ class Inbound:
         if size < _BULK and len(rest) < _SPLIT_AGAIN:
             self._rest = line + b"\n" + rest
             return
+        self._budgeted = self.budget if size > _COUNTED else None
         self._keep(len(rest))
         self._line = line
         self._bulk = bytearray(rest)
@@ -255,10 +260,10 @@ class Inbound:
         return rest
 
     def _keep(self, size: int) -> None:
-        """So much more of a large payload is kept; negative: less."""
-        budget = self.budget
+        """So much more of a payload is kept; negative: less. Nobody keeps more than what is left for others."""
+        budget = self._budgeted
         if budget is not None:
-            if size > 0 and budget.used + size > budget.most:
+            if size > 0 and len(self._bulk) + size > budget.most - budget.used:
                 raise ProtocolError(UNFINISHED)
             budget.used += size
 
