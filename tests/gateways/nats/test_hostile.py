@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from typing import cast
+
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
@@ -11,10 +15,15 @@ from microd.gateways.nats.subscription import Sub
 from microd.services.broker.model import Limits as BrokerLimits
 from microd.services.broker.model import Message
 from microd.services.broker.topics import Topics
+from microd.services.events.interface import IEvents
+from microd.services.events.logs import Logs
+from microd.services.events.model import Limits as EventLimits
 from microd.testing import nats_wire as wire
 from microd.testing.bounded import bounded
 from microd.testing.nats_door import MemoryDoor
 from microd.testing.nats_peer import NatsPeer
+from microd.testing.outcome import done
+from tests.gateways.nats.test_storing import Disk
 
 KIB, MIB = 1 << 10, 1 << 20
 #: Seconds which nothing here comes near; what is bounded is memory.
@@ -580,3 +589,27 @@ def test_secrets() -> None:
     assert "a token" not in repr(session.connect)
     assert "a secret" not in repr(session.connect)
     assert "a.b.c" not in repr(session.connect)
+
+
+def test_flood_of_events() -> None:
+    """Who publishes events faster than the disk takes them is refused beyond a bound, and hears of each what became of it."""
+    clock, disk = Clock(), Disk()
+    logs = Logs(disk, clock, EventLimits(waiting=2 * MIB))
+    done(logs.start())
+    door = MemoryDoor(clock=clock, events=cast(IEvents, logs))
+    peer = client(door, wire.sub("_INBOX.me", 1))
+    peer.send(wire.pub("$EVENTS.a", b"first", "_INBOX.me"))
+    held = disk.held = Deferred[None]()
+    said = wire.pub("$EVENTS.a", b"x" * KIB, "_INBOX.me") * 60
+    with bounded(8 * MIB, EVER):
+        for _ in range(100):
+            peer.send(said)
+    refused = [json.loads(each.payload) for each in peer.of("MSG")][1:]
+    assert 6000 - len(refused) < 2048
+    assert {each["error"]["code"] for each in refused} == {503}
+    disk.held = None
+    held.callback(None)
+    peer.settle()
+    stored = [json.loads(each.payload)["seq"] for each in peer.of("MSG")[1 + len(refused) :]]
+    assert stored == list(range(2, 2 + 6000 - len(refused)))
+    assert peer.alive()
