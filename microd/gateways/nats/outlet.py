@@ -14,7 +14,7 @@ C{+OK}, C{-ERR}) are never dropped: a client who makes more of them than it read
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
 from microd.gateways.nats.model import Limits
@@ -25,14 +25,14 @@ from microd.services.broker.subscription import Budget
 OVERHEAD = 128
 #: Bytes of a payload from which on it is worth a path of its own.
 _LARGE = 32 << 10
+#: A piece of it that a transport is given, and how much of it a transport may keep that takes no more.
+_SLICE, _TAKEN = 16 << 10, 96 << 10
 
 
 class Transport(Protocol):
     """What is asked of a transport of Twisted's."""
 
     def write(self, data: bytes) -> None: ...
-
-    def writeSequence(self, data: Iterable[bytes]) -> None: ...
 
     def loseConnection(self) -> None: ...
 
@@ -86,8 +86,12 @@ class Outlet:
         "_counts",
         "_finishing",
         "_limits",
+        "_poured",
+        "_pouring",
         "_said",
         "_send",
+        "_shared",
+        "_since",
         "_slow",
         "_touched",
         "_transport",
@@ -113,11 +117,20 @@ class Outlet:
         self._finishing = False
         self._backlog: deque[tuple[bytes, int]] = deque()
         self._said = 0
+        self._pouring: bytes | None = None
+        self._poured = 0
+        self._since = 0
+        self._shared: bytes | None = None
         self.aloft = 0
         self.out: list[bytes] = []
         self.held = 0
         self.lost = 0
         self.budget: Budget | None = None
+
+    @property
+    def begun(self) -> int:
+        """Bytes which the transport keeps, and those of a message of which it has a part: nothing else can be said before."""
+        return self.aloft + (0 if self._pouring is None else len(self._pouring) - self._poured)
 
     @property
     def waiting(self) -> int:
@@ -176,9 +189,50 @@ class Outlet:
         self.out.clear()
         self._counts.out_messages += 1
         self._counts.out_bytes += len(head) + len(payload) + 2
-        self._transport.writeSequence((head, b"\n", payload, b"\n"))
+        self._send(head + b"\n")
+        self._pouring = payload
+        self._poured = 0
+        self._pour()
         if self.behind:
-            self._charge(len(payload))
+            self._share(payload)
+
+    def _pour(self) -> None:
+        """Go on with a large message, a slice at a time, as long as the transport takes them."""
+        payload = self._pouring
+        if payload is None:
+            return
+        begun = self._poured
+        while not self.behind and self._poured < len(payload):
+            self._send(payload[self._poured : self._poured + _SLICE])
+            self._poured += _SLICE
+        if self.behind:
+            self._charge(min(self._poured - begun, _TAKEN))
+        if self._pouring is not None and self._poured >= len(payload):
+            self._pouring = None
+            self._send(b"\n")
+
+    def _share(self, payload: bytes) -> None:
+        """The rest of a large message waits: it is in memory once, however many wait for it."""
+        if self._pouring is None or self.budget is None:
+            return
+        self._shared = payload
+        pours = self.budget.shared
+        key = id(payload)
+        pours[key] = pours.get(key, 0) + 1
+        if pours[key] == 1:
+            self.budget.used += len(payload)
+            self._check()
+
+    def _unshare(self) -> None:
+        payload, self._shared = self._shared, None
+        if payload is None or self.budget is None:
+            return
+        pours = self.budget.shared
+        key = id(payload)
+        pours[key] -= 1
+        if not pours[key]:
+            del pours[key]
+            self.budget.used -= len(payload)
 
     def _charge(self, size: int) -> None:
         """The transport was given so much that it takes no more: what it keeps counts, too.
@@ -188,26 +242,49 @@ class Outlet:
         budget = self.budget
         if budget is None:
             return
+        if not self.aloft:
+            self._since = self._counts.in_messages
+            budget.behind[self] = None
         self.aloft += size
         budget.used += size
-        if budget.used > budget.most:
-            self._counts.slow += 1
-            self._lose(sum(count for _, count in self._backlog), True)
+        self._check()
+
+    def _check(self) -> None:
+        """Where there is no room any more, those go who have not read for longest; of those who got too much at once, the last."""
+        budget = self.budget
+        while budget is not None and budget.used > budget.most and self._transport is not None:
+            waiting: dict[Outlet, None] = budget.behind
+            first = next(iter(waiting), self)
+            if first._since == self._counts.in_messages:
+                first = self
+            waiting.pop(first, None)
+            first._overdue()
+            if first is self:
+                return
+
+    def _overdue(self) -> None:
+        self._counts.slow += 1
+        self._lose(sum(count for _, count in self._backlog), True)
+        self._release()
 
     def _landed(self) -> None:
         if self.budget is not None:
             self.budget.used -= self.aloft
+            self.budget.behind.pop(self, None)
         self.aloft = 0
 
     def finish(self) -> None:
         """Hang up, once all is sent."""
         self._finishing = True
-        if not self._backlog and self._transport is not None:
+        if not self._backlog and self._pouring is None and self._transport is not None:
             self._transport.unregisterProducer()
             self._transport.loseConnection()
 
     def drop(self) -> None:
-        """Forget what waits for a transport that takes no more."""
+        """Forget what waits for a transport that takes no more, but for the rest of a message that is sent in part."""
+        payload = self._pouring
+        if payload is not None and self._transport is not None:
+            self._transport.write(payload[self._poured :] + b"\n")
         self._release()
         self.out.clear()
         self._said = 0
@@ -227,6 +304,9 @@ class Outlet:
         """The transport has sent all that it had."""
         self.behind = False
         self._landed()
+        self._pour()
+        if self._pouring is None:
+            self._unshare()
         backlog = self._backlog
         while backlog and not self.behind and self._transport is not None:
             data, messages = backlog.popleft()
@@ -291,6 +371,8 @@ class Outlet:
 
     def _release(self) -> None:
         self._landed()
+        self._unshare()
+        self._pouring = None
         if self.budget is not None:
             self.budget.used -= self.held
         self.held = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -15,13 +16,19 @@ from microd.services.broker.model import Counts, Limits, Message
 
 
 class Budget:
-    """What the messages which wait in one namespace take, in bytes."""
+    """What the messages which wait in one namespace take, in bytes.
 
-    __slots__ = ("most", "used")
+    @ivar shared: large messages which are counted once for all who wait for them: by identity, how many those are.
+    @ivar behind: connections whose transports keep some of it, those first who have not read for longest.
+    """
+
+    __slots__ = ("behind", "most", "shared", "used")
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.used = 0
+        self.shared: dict[int, int] = {}
+        self.behind: dict[Any, None] = {}
 
 
 class Subscription(ISubscription):
