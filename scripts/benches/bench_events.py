@@ -123,8 +123,11 @@ def main() -> None:
                     {who: partial(each.publish, *shape, seconds) for who, each in contenders.items()},
                 )
                 report.figures("publishes_per_s_{}x{}".format(*shape), rounds)
+                found = ratio(rounds, OURS, THEIRS)
                 if main_one:
-                    report.at_least("publish", ratio(rounds, OURS, THEIRS), 0.8)
+                    report.at_least("publish", found, 0.8)
+                else:
+                    report.figure("ratio_{}x{}".format(*shape), found)
             publish_by_grpc(ours, report)
             consume(ours, report)
         finally:
