@@ -5,11 +5,11 @@ the last that had reached everybody. nats-server runs with its defaults, on as m
 who comes in. The bars: 0.35 of nats-server one to one, 0.5 one to three, and 5,000 idle connections in less than 200 MiB of our process.
 The other figures have no bar: many subjects through wildcards, sizes and subjects at random, headers, queues.
 
-How a message costs what it does, in user time of our thread without the kernel's part (StringIO in place of the socket, this machine):
-320 ns one to one, and 80 more for each further listener; 350 with 1,000 subjects through a wildcard; 670 through a queue; 760 with three lines of headers; 1,350 where neither size nor
-subject comes again soon, so that the line has to be taken apart. With the kernel's part 550 ns, where nats-server takes 690 of its two cores.
+What a message costs our thread without sockets (benches.nats_memory, on the machine of the README):
+320 ns one to one, and 80 more for each further listener; 360 with 1,000 subjects through a wildcard; 470 through a queue; 750 with headers; 1,100 where neither size nor
+subject comes again soon, so that the line has to be taken apart. With sockets 550 ns, where nats-server takes 690 of its two cores.
 The designs that were measured on the way there: a parser with C{find} and an object for each message 3,600 ns; lines remembered as a whole, what was read
-split at C{\\r\\n} 370; split at C{\\n} 320. A search for C{\\n} is C{memchr}'s, and takes a tenth of one for two bytes.
+split at C{\\r\\n} 370; split at C{\\n} 320..
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ from twisted.logger import Logger
 
 from microd.gateways.nats import parser
 from microd.gateways.nats.exchange import Exchange
+from microd.gateways.nats.holding import TOO_MANY, Holding
 from microd.gateways.nats.inbound import Inbound
 from microd.gateways.nats.model import Admitted, Connect, Limits
 from microd.gateways.nats.outlet import Outlet, Transport
@@ -48,9 +49,7 @@ from microd.gateways.nats.storing import Storing
 from microd.gateways.nats.subscription import Sub
 from microd.kernel.caller import Account
 from microd.kernel.errors import MicroError
-from microd.services.broker import rules
 from microd.services.broker.service import Place
-from microd.services.broker.subjects import MOST_TOKENS, is_pattern, is_wild
 from microd.services.events.interface import IEvents
 
 __all__ = ["LATE", "NOT_IN", "SLOW", "STALE", "TOO_MANY", "Exchange", "Session"]
@@ -59,10 +58,8 @@ NOT_IN = "Authorization Violation"
 STALE = "Stale Connection"
 SLOW = "Slow Consumer"
 LATE = "Authentication Timeout"
-TOO_MANY = "maximum subscriptions exceeded"
 #: Bytes which a connection that is cut off may leave in its transport.
 _KEPT = 256 << 10
-TOO_DEEP = "subject has exceeded number of tokens limit"
 
 
 class Session:
@@ -80,6 +77,7 @@ class Session:
         "_clock",
         "_ended",
         "_events",
+        "_holding",
         "_info",
         "_is_deaf",
         "_over",
@@ -88,8 +86,6 @@ class Session:
         "_publishing",
         "_question",
         "_resting",
-        "_subs",
-        "_subscribes",
         "_timer",
         "_transport",
         "account",
@@ -131,11 +127,10 @@ class Session:
         self._transport: Transport | None = None
         self._place: Place | None = None
         self._publishing: Publishing | None = None
-        self._subs: dict[bytes, Sub] = {}
+        self._holding: Holding | None = None
         self._asking = self._is_deaf = False
         self._question: Deferred[None] | None = None
         self._resting: IDelayedCall | None = None
-        self._subscribes = False
         self._over = False
         self._pings = 0
         self._timer: IDelayedCall | None = None
@@ -165,12 +160,12 @@ class Session:
 
     def permit(self, *, publish: bool, subscribe: bool, store: bool = True) -> None:
         """The account may do this from now on; subscriptions which it may not have end."""
-        self._subscribes = subscribe
-        if self._publishing is not None:
+        if self._publishing is not None and self._holding is not None:
+            self._holding.permitted = subscribe
+            if not subscribe:
+                self._holding.forget_all()
             self._publishing.refresh(permitted=publish, storable=store)
             self._look()
-        if not subscribe:
-            self._forget_all()
 
     def say_info(self) -> None:
         """Send INFO."""
@@ -222,9 +217,8 @@ class Session:
 
     def forget(self, sub: Sub) -> None:
         """End a subscription."""
-        if self._subs.get(sub.sid) is sub:
-            del self._subs[sub.sid]
-            self._leave(sub)
+        assert self._holding is not None
+        self._holding.forget(sub)
 
     def rest(self) -> None:
         """Let others have their turn, then go on."""
@@ -312,8 +306,8 @@ class Session:
         exchange = self.exchange
         self.account = admitted.account
         self.headers = self.connect.headers
-        self._subscribes = admitted.subscribe
         self._place = place = exchange.broker.enter(admitted.account.issuer)
+        self._holding = Holding(self, exchange, place, self.limits.subscriptions, admitted.subscribe)
         self.outlet.budget = place.budget
         self.inbound.budget = place.unfinished
         events = self._events
@@ -339,9 +333,9 @@ class Session:
         elif verb == b"PONG":
             self._pings = 0
         elif verb in (b"SUB ", b"SUB\t"):
-            self._subscribe(*parser.subscription(parser.words(line)))
+            self._subscribe(line)
         elif parser.is_unsub(line):
-            self._unsubscribe(*parser.unsubscription(parser.words(line)))
+            self._unsubscribe(line)
         elif parser.is_connect(line):
             self._connect_again(line)
         elif verb[:3] == b"+OK" or parser.is_info(line):
@@ -359,45 +353,17 @@ class Session:
         self._look()
         self.done()
 
-    def _subscribe(self, pattern: bytes, queue: bytes, sid: bytes) -> None:
-        place = self._place
-        assert place is not None
-        if not is_pattern(pattern):
-            self.error("Invalid Subject")
-            return
-        if not self._subscribes:
-            self.error(f'Permissions Violation for Subscription to "{pattern.decode("utf-8", "replace")}"')
-            return
-        if sid not in self._subs:
-            if len(self._subs) >= self.limits.subscriptions or not self._has_room(place):
-                self.error(TOO_MANY)
-                return
-            if is_wild(pattern) and pattern.count(b".") >= MOST_TOKENS:
-                self.error(TOO_DEEP)
-                return
-            sub = Sub(self, sid, pattern, queue.decode("utf-8", "surrogateescape"))
-            self._subs[sid] = sub
-            place.topics.add(pattern, sub.queue, sub)
-            place.weight += rules.weight(pattern)
-            self.exchange.counts.subscriptions += 1
-        self.done()
+    def _subscribe(self, line: bytes) -> None:
+        assert self._holding is not None
+        wrong = self._holding.subscribe(*parser.subscription(parser.words(line)))
+        if wrong:
+            self.error(wrong)
+        else:
+            self.done()
 
-    def _has_room(self, place: Place) -> bool:
-        try:
-            rules.require_room(place.weight, place.namespace, self.exchange.broker.limits)
-        except MicroError:
-            return False
-        return True
-
-    def _unsubscribe(self, sid: bytes, most: int) -> None:
-        sub = self._subs.get(sid)
-        if sub is not None:
-            if most > sub.delivered:
-                assert self._place is not None
-                sub.most = most
-                self._place.topics.changed(sub.pattern)
-            else:
-                self.forget(sub)
+    def _unsubscribe(self, line: bytes) -> None:
+        assert self._holding is not None
+        self._holding.unsubscribe(*parser.unsubscription(parser.words(line)))
         self.done()
 
     def _pinging(self) -> None:
@@ -438,18 +404,6 @@ class Session:
             self._transport.write(b"-ERR '%b'\r\n" % SLOW.encode())
         self.close()
 
-    def _leave(self, sub: Sub) -> None:
-        place = self._place
-        assert place is not None
-        place.topics.remove(sub.pattern, sub.queue, sub)
-        place.weight -= rules.weight(sub.pattern)
-        self.exchange.counts.subscriptions -= 1
-
-    def _forget_all(self) -> None:
-        subs, self._subs = self._subs, {}
-        for sub in subs.values():
-            self._leave(sub)
-
     def _stop_timer(self) -> None:
         for each in (self._timer, self._resting):
             if each is not None and each.active():
@@ -467,7 +421,7 @@ class Session:
         question, self._question = self._question, None
         if self._asking and question is not None:
             question.cancel()
-        self._forget_all()
-        if self._place is not None:
+        if self._place is not None and self._holding is not None:
+            self._holding.forget_all()
             self.exchange.broker.leave(self._place)
         self._ended(self)

@@ -10,6 +10,7 @@ from microd.gateways.nats.model import Admitted, Connect, Limits
 from microd.gateways.nats.session import Exchange, Session
 from microd.kernel.caller import Account
 from microd.kernel.errors import Unauthorized
+from microd.services.broker.model import Limits as BrokerLimits
 from microd.services.broker.model import Message
 from microd.services.broker.service import Broker
 from microd.testing.nats_door import MemoryDoor
@@ -498,3 +499,28 @@ def test_slow_is_told() -> None:
     assert door.broker.subscriptions == 0
     reader.peer.transport.reads = True
     assert reader.said().endswith(b"-ERR 'Slow Consumer'\r\n")
+
+
+def test_long_ids_weigh_more() -> None:
+    """A subscription counts once more for every 256 bytes of its subject, queue and id, so that names do not fill the memory."""
+    door = MemoryDoor(broker=BrokerLimits(subscriptions=20))
+    client = Raw(door)
+    assert client.send(b"SUB a " + b"q" * 2000 + b" " + b"1" * 2000 + b"\r\nSUB b 2\r\n") == b""
+    assert door.broker.subscriptions == 2
+    for number in range(3, 10):
+        client.send(b"SUB a %d\r\n" % number)
+    assert client.peer.errors[-1] == "maximum subscriptions exceeded"
+    client.send(b"UNSUB " + b"1" * 2000 + b"\r\n")
+    assert client.send(b"SUB a 11\r\nPING\r\n") == b"PONG\r\n"
+
+
+def test_deep_patterns(door: MemoryDoor) -> None:
+    """A pattern with wildcards has a bounded number of tokens, each of which costs memory; a literal one may have any."""
+    client = Raw(door)
+    assert (
+        client.send(b"SUB " + b"*." * 64 + b"a 1\r\n")
+        == b"-ERR 'subject has exceeded number of tokens limit'\r\n"
+    )
+    assert (
+        client.send(b"SUB " + b"*." * 63 + b"a 1\r\nSUB " + b"a." * 1000 + b"a 2\r\nPING\r\n") == b"PONG\r\n"
+    )
