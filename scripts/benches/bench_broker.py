@@ -9,7 +9,7 @@ What a message costs our thread without sockets (benches.nats_memory, on the mac
 320 ns one to one, and 80 more for each further listener; 360 with 1,000 subjects through a wildcard; 470 through a queue; 750 with headers; 1,100 where neither size nor
 subject comes again soon, so that the line has to be taken apart. With sockets 550 ns, where nats-server takes 690 of its two cores.
 The designs that were measured on the way there: a parser with C{find} and an object for each message 3,600 ns; lines remembered as a whole, what was read
-split at C{\\r\\n} 370; split at C{\\n} 320..
+split at C{\\r\\n} 370; split at C{\\n} 320.
 """
 
 from __future__ import annotations
