@@ -81,6 +81,9 @@ class Batch:
         payloads, metas, stamps, _, _ = zip(*self.rows, strict=True)
         first, before, newest = edge.next, edge.total, edge.newest
         stored = max(now, edge.stored)
+        if now < stored:
+            # The clock went back. Blocks stay in the order of their times; the events say the time that it is.
+            stamps = tuple(stamp or now for stamp in stamps)
         if len(payloads) <= codec.MOST_EVENTS and self.size <= codec.MOST_BYTES:
             return [codec.encode(first, before, stored, newest, payloads, metas, stamps)]
         made = []
