@@ -17,9 +17,9 @@ import pytest
 
 from microd.testing import nats_wire
 from microd.testing.disks import failed_syncs, fill, readiness, start_with_failing_sync
-from microd.testing.events_wire import EventsWire, admin_token, code_of
 from microd.testing.platform import LIMIT, Platform
 from microd.wire import events_pb2 as pb
+from tests.e2e.events_wire import EventsWire, admin_token, code_of
 
 pytestmark = pytest.mark.e2e
 

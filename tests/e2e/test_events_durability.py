@@ -19,11 +19,11 @@ import grpc
 import pytest
 
 from microd.testing import nats_wire
-from microd.testing.events_wire import EventsWire, admin_token, code_of
 from microd.testing.nats_client import RawNats
 from microd.testing.nursery import Nursery
 from microd.testing.platform import LIMIT, Platform
 from microd.wire import events_pb2 as pb
+from tests.e2e.events_wire import EventsWire, admin_token, code_of
 
 pytestmark = pytest.mark.e2e
 
