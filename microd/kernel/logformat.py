@@ -104,7 +104,7 @@ def text(record: Record, common: Mapping[str, str]) -> str:
     line, *more = said.splitlines() or [""]
     if record.trace:
         line = f"{line} trace_id={record.trace}"
-    return "\n    ".join([f"{when} {record.level} {line}", *more])
+    return _whole("\n    ".join([f"{when} {record.level} {line}", *more]))
 
 
 def json(record: Record, common: Mapping[str, str]) -> str:

@@ -51,6 +51,13 @@ def test_text_keeps_lines_apart() -> None:
     assert FORMATS["text"](said, COMMON).splitlines()[1] == "    2023-11-14 22:13:20 fatal fire"
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_half_characters(form: str) -> None:
+    """What is no character, such as half a surrogate pair, loses no line: each can be written as UTF-8."""
+    line = FORMATS[form](record(event("boom \ud800")), COMMON)
+    assert b"boom" in line.encode()
+
+
 def test_json() -> None:
     """For programs: flat, with what was said by name under that name, and numbers as numbers."""
     said = record(event("greeted {who}", who="Ada", took=0.5, whom=["x"]), "0af7", "00f0")
