@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from microd.gateways.nats.exchange import Exchange
 from microd.gateways.nats.subscription import Holder, Sub
 from microd.kernel.errors import MicroError
@@ -12,6 +14,8 @@ from microd.services.broker.subjects import MOST_TOKENS, is_pattern, is_wild
 INVALID = "Invalid Subject"
 TOO_MANY = "maximum subscriptions exceeded"
 TOO_DEEP = "subject has exceeded number of tokens limit"
+#: Subscriptions that a rule ends, of which their client is told.
+_MOST_TOLD = 100
 
 
 class Holding:
@@ -39,7 +43,7 @@ class Holding:
         if not is_pattern(pattern):
             return INVALID
         if not self.permitted:
-            return f'Permissions Violation for Subscription to "{pattern.decode("utf-8", "replace")}"'
+            return _forbidden(pattern)
         if sid in self._subs:
             return ""
         if len(self._subs) >= self._most or not self._has_room():
@@ -76,6 +80,13 @@ class Holding:
         for sub in subs.values():
             self._leave(sub)
 
+    def forbid(self) -> list[str]:
+        """Let there be none any more; what is to be said of those which there were, though not of each of a great many."""
+        self.permitted = False
+        patterns = dict.fromkeys(sub.pattern for sub in self._subs.values())
+        self.forget_all()
+        return [_forbidden(each) for each in islice(patterns, _MOST_TOLD)]
+
     def _has_room(self) -> bool:
         try:
             rules.require_room(self._place.weight, self._place.namespace, self._exchange.broker.limits)
@@ -87,6 +98,10 @@ class Holding:
         self._place.topics.remove(sub.pattern, sub.queue, sub)
         self._place.weight -= _weight(sub)
         self._exchange.counts.subscriptions -= 1
+
+
+def _forbidden(pattern: bytes) -> str:
+    return f'Permissions Violation for Subscription to "{pattern.decode("utf-8", "replace")}"'
 
 
 def _weight(sub: Sub) -> int:

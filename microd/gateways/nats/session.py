@@ -159,11 +159,16 @@ class Session:
         self._transport = None
 
     def permit(self, *, publish: bool, subscribe: bool, store: bool = True) -> None:
-        """The account may do this from now on; subscriptions which it may not have end."""
+        """The account may do this from now on; subscriptions which it may not have end, which it is told."""
+        if self._over:
+            return
         if self._publishing is not None and self._holding is not None:
-            self._holding.permitted = subscribe
-            if not subscribe:
-                self._holding.forget_all()
+            if subscribe:
+                self._holding.permitted = True
+            else:
+                for each in self._holding.forbid():
+                    self.error(each)
+                self.outlet.flush()
             self._publishing.refresh(permitted=publish, storable=store)
             self._look()
 

@@ -448,12 +448,14 @@ def test_permissions() -> None:
     alone.peer.send(b"PUB a 1\r\nx\r\n")
     assert len(alone.peer.of("MSG")) == 1
     alone.session.permit(publish=True, subscribe=False)
+    alone.peer.settle()
+    assert alone.peer.errors[1:] == ['Permissions Violation for Subscription to "a"']
     alone.peer.send(b"PUB a 1\r\nx\r\nSUB b.* 2\r\nPING\r\n")
     assert len(alone.peer.of("MSG")) == 1
-    assert alone.peer.errors[1:] == ['Permissions Violation for Subscription to "b.*"']
+    assert alone.peer.errors[2:] == ['Permissions Violation for Subscription to "b.*"']
     alone.session.permit(publish=False, subscribe=True)
     alone.peer.send(b"PUB a 1\r\nx\r\n")
-    assert alone.peer.errors[2:] == ['Permissions Violation for Publish to "a"']
+    assert alone.peer.errors[3:] == ['Permissions Violation for Publish to "a"']
     assert not alone.peer.closed
 
 
