@@ -85,7 +85,7 @@ class Sips(_Deaf):
 class _Again(Hostile):
     """One whose connections the server ends, and which comes back at once."""
 
-    pause = 0.05
+    pause = 0.2
 
     def begin(self) -> None:
         self.step()
