@@ -36,6 +36,8 @@ _AHEAD = len(EVENTS)
 MOST, MOST_BYTES = 8192, 2 << 20
 #: Clients look at C{err_code}; ours are the codes of errors, beyond those that JetStream uses.
 _CODES = 10_000
+#: How headers begin with which clients of JetStream set conditions.
+_CONDITION = "nats-expected-"
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -92,7 +94,7 @@ class Storing(Receipt):
 
         def keep(payload: bytes) -> None:
             try:
-                header = map_from(payload[:ahead]) if ahead else _NOTHING
+                header = _unconditional(map_from(payload[:ahead]), topic) if ahead else _NOTHING
                 submit(namespace, topic, header, payload[ahead:-1], self, reply)
             except MicroError as error:
                 self._refuse(reply, error, payload)
@@ -157,6 +159,20 @@ def answer(exchange: Exchange) -> None:
             else:
                 each.deliver(reply.decode("utf-8", "replace"), Message(None, text[:-1], "", b""))
     exchange.flush()
+
+
+def _unconditional(header: Mapping[str, str], topic: str) -> Mapping[str, str]:
+    """The same, where it asks for nothing that would not be seen to: whoever sets a condition counts on it.
+
+    @raise BadRequest: it does.
+    """
+    for name, value in header.items():
+        if name[: len(_CONDITION)].lower() == _CONDITION:
+            if name.lower() != _CONDITION + "stream":
+                raise BadRequest(f"{name[:100]}: events are stored without conditions")
+            if value != topic:
+                raise BadRequest(f"{name}: the topic is {topic}, not {value[:100]}")
+    return header
 
 
 def _refusal(error: MicroError) -> str:

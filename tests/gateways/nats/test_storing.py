@@ -150,6 +150,23 @@ def test_refused(door: Door) -> None:
     assert peer.alive()
 
 
+def test_conditions(door: Door) -> None:
+    """Who sets a condition that nobody would look at is refused; that the stream be the topic is seen to."""
+    peer = door.publisher()
+    for header in (
+        {"Nats-Expected-Last-Sequence": "9"},
+        {"Nats-Expected-Stream": "x"},
+        {"Nats-Expected-Stream": "t"},
+    ):
+        peer.send(wire.hpub("$EVENTS.t", wire.headers(**header), b"", reply="_INBOX.me.a"))
+    assert [each.get("error", {}).get("description") for each in answers(peer)] == [
+        "Nats-Expected-Last-Sequence: events are stored without conditions",
+        "Nats-Expected-Stream: the topic is t, not x",
+        None,
+    ]
+    assert len(door.kept("t")) == 1
+
+
 def test_disk_full(door: Door) -> None:
     """An event that could not be written is not acknowledged."""
     peer = door.publisher()
