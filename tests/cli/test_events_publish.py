@@ -174,6 +174,7 @@ def test_lost_quotes(user: User) -> None:
         (["orders", "x", "--file=f"], "--file and a payload exclude each other. Choose one of them."),
         (["orders", "--file=/nowhere"], "/nowhere cannot be read: No such file or directory"),
         (["orders", "x", "--timestamp=soon"], "--timestamp wants a moment or a time ago, such as 2025-01-31T12:00:00Z or 5m, not soon"),
+        (["orders", "x", "--timestamp=1960-01-01"], "--timestamp 1960-01-01 is before 1970"),
     ],
 )  # fmt: skip
 def test_wrongly(user: User, daemon: Daemon, words: list[str], told: str) -> None:

@@ -78,6 +78,8 @@ def publish(
     if not path and not words:
         raise CommandFailed("missing payload", remedy=f"Write `micro events {usage}`.")
     moment = milliseconds(timestamp, session.now(), "--timestamp") if timestamp else 0
+    if timestamp and not moment:
+        raise CommandFailed(f"--timestamp {timestamp} is before 1970")
     said = pairs(metadata)
     if lines:
         with source_file(path) as file:
