@@ -258,6 +258,7 @@ class Logs:
         """Store one event; see L{microd.services.events.interface.IEvents.submit}. Hot: 0.6 microseconds of the 1 that an event takes."""
         log = self._logs.get((namespace, topic))
         if log is None or not self._is_running:
+            self._first(namespace, topic, metadata, payload)
             log = self._admitted(namespace, topic)
         limits = self.limits
         size = len(payload)
@@ -277,6 +278,22 @@ class Logs:
         space.waiting = waiting
         log.add((payload, said, timestamp, receipt, token), size)
 
+    def _first(self, namespace: str, topic: str, metadata: Mapping[str, str], payload: bytes) -> None:
+        """Let an event pass which makes its topic: refused, it does not."""
+        said = rules.packed(metadata, self.limits)
+        rules.check_event(len(payload) + len(said), self.limits)
+        self._require_room(namespace, len(payload) + len(said) + rules.EACH)
+
+    def _require_room(self, namespace: str, size: int) -> None:
+        """Let bytes of a namespace pass whose topic may not be there yet."""
+        if self._shared.failure:
+            raise StoreFailed(self._shared.failure)
+        space = self._spaces.get(namespace)
+        if space is not None:
+            if space.waiting and space.waiting + size > self.limits.waiting:
+                raise Unavailable(rules.TOO_FAST)
+            self._check_kept(space, space.waiting + size)
+
     def put(
         self, namespace: str, topic: str, metadata: Mapping[str, str], payload: bytes, timestamp: int
     ) -> Deferred[tuple[str, int]]:
@@ -292,12 +309,11 @@ class Logs:
         self, namespace: str, topic: str, drafts: Sequence[Draft], acts: Acts = ()
     ) -> Deferred[Sequence[Event]]:
         """Store several events together; see L{microd.services.events.interface.IEvents.publish}."""
-        log = self._admitted(namespace, topic)
         limits = self.limits
         drafted = [(draft, rules.packed(draft.metadata, limits)) for draft in drafts]
         size = rules.check_drafts(drafted, limits)
-        self._check_kept(log.space, log.space.waiting + size)
-        return log.join(drafted, size, acts)
+        self._require_room(namespace, size)
+        return self._admitted(namespace, topic).join(drafted, size, acts)
 
     def _admitted(self, namespace: str, topic: str) -> Log:
         if not self._is_running:

@@ -28,6 +28,9 @@ _RESERVED = ("micro-only-group", "micro-dead-")
 _LONGEST = 100 * 365 * 86400
 
 
+TOO_FAST = "events come faster than the disk writes them: try again later"
+
+
 @lru_cache(maxsize=4096)
 def require_topic(topic: str, longest: int) -> str:
     """Let a topic's name pass. A topic of dead letters has a little more room, so that each topic can have one.

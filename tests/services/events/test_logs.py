@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from microd.kernel.errors import NotFound, TooLarge, Unavailable
+from microd.kernel.errors import MicroError, NotFound, TooLarge, Unavailable
 from microd.services.events.log.meta import Meta
 from microd.services.events.model import Draft, Limits
 from microd.services.store.errors import OutOfSpace
@@ -40,6 +40,19 @@ def test_names(rest: Rest) -> None:
         assert rest.logs.names("acme", "b", 2) == (["c"], "")
         assert rest.logs.names("acme", "", 3) == (["a", "b", "c"], "")
         rest.again()
+
+
+def test_refused_first(rest: Rest, told: Told) -> None:
+    """A first event that is refused does not make its topic."""
+    large = b"x" * (rest.limits.event + 1)
+    for metadata, payload in (({}, large), ({"Micro-Only-Group": "g"}, b"")):
+        with pytest.raises(MicroError):
+            rest.logs.submit("acme", "one", metadata, payload, told, None)
+    for drafts in ([], [Draft(b"")] * 20_000, [Draft(large)]):
+        with pytest.raises(MicroError):
+            rest.logs.join("acme", "many", drafts)
+    assert rest.logs.names("acme", "", 10) == ((), "")
+    assert not told.stored_at
 
 
 def test_most_topics(rest: Rest, told: Told) -> None:

@@ -134,7 +134,7 @@ class Pipeline:
         if self._shared.failure:
             raise StoreFailed(self._shared.failure)
         if self._space.waiting and self._space.waiting + size > self._shared.limits.waiting:
-            raise Unavailable("events come faster than the disk writes them: try again later")
+            raise Unavailable(rules.TOO_FAST)
 
     def _open(self) -> Batch:
         if self._filling is not None:
