@@ -27,13 +27,14 @@ from microd.kernel.errors import BadRequest, MicroError, TooLarge
 from microd.services.broker.headers import LARGEST, map_from
 from microd.services.broker.model import Message
 from microd.services.broker.service import Place
+from microd.services.broker.topics import Topics
 from microd.services.events.interface import IEvents, Receipt
 
 #: What subjects of events begin with.
 EVENTS = b"$EVENTS."
 _AHEAD = len(EVENTS)
-#: Events of one client which are on their way to the disk, and their bytes: beyond that it waits until all of them are there.
-MOST, MOST_BYTES = 8192, 2 << 20
+#: Bytes of one client which are on their way to the disk, with what each event is counted for besides: beyond that it waits until all of them are there.
+MOST, EACH = 2 << 20, 256
 #: Clients look at C{err_code}; ours are the codes of errors, beyond those that JetStream uses.
 _CODES = 10_000
 #: How headers begin with which clients of JetStream set conditions.
@@ -49,7 +50,6 @@ class Storing(Receipt):
     """
 
     __slots__ = (
-        "_bytes",
         "_clock",
         "_count",
         "_due",
@@ -58,6 +58,7 @@ class Storing(Receipt):
         "_is_full",
         "_listen",
         "_place",
+        "_room",
         "_topics",
     )
 
@@ -70,7 +71,8 @@ class Storing(Receipt):
         listen: Callable[[bool], None],
     ) -> None:
         self._listen = listen
-        self._count = self._bytes = 0
+        self._count = 0
+        self._room = MOST
         self._is_full = False
         self._events = events
         self._place = place
@@ -94,14 +96,17 @@ class Storing(Receipt):
 
         def keep(payload: bytes) -> None:
             try:
-                header = _unconditional(map_from(payload[:ahead]), topic) if ahead else _NOTHING
-                submit(namespace, topic, header, payload[ahead:-1], self, reply)
+                if ahead:
+                    header = _unconditional(map_from(payload[:ahead]), topic)
+                    submit(namespace, topic, header, payload[ahead:-1], self, reply)
+                else:
+                    submit(namespace, topic, _NOTHING, payload[:-1], self, reply)
             except MicroError as error:
                 self._refuse(reply, error, payload)
                 return
             self._count += 1
-            self._bytes += len(payload)
-            if (self._count >= MOST or self._bytes >= MOST_BYTES) and not self._is_full:
+            self._room -= len(payload) + EACH
+            if self._room < 0 and not self._is_full:
                 self._is_full = True
                 self._listen(False)
 
@@ -132,33 +137,65 @@ class Storing(Receipt):
             self._due.append((self._topics, reply, _refusal(error), 0))
 
     def _emptied(self) -> None:
-        self._bytes = 0
+        self._room = MOST
         if self._is_full:
             self._is_full = False
             self._listen(True)
 
 
 def answer(exchange: Exchange) -> None:
-    """Say what became of events, to who waits for it. Hot."""
+    """Say what became of events, to who waits for it. Hot: as a rule many answers in a row are for one subject, of which one client hears."""
     due = exchange.due[:]
     exchange.due.clear()
+    last: bytes | None = None
+    sub: Sub | None = None
+    of: str | None = None
+    begin = b""
+    heads: dict[int, bytes] = {}
     for topics, reply, said, offset in due:
-        text = b'{"stream":%b,"seq":%d}\r' % (_quoted(said), offset) if offset else said.encode() + b"\r"
-        audience = topics.found.get(reply) or topics.audience(reply)
-        size = len(text) - 1
-        for each in audience.all if not audience.queues else audience.chosen():
-            if type(each) is Sub:
-                if each.most:
-                    each.take(Publication(reply, b"", -1, size, b"%d" % size), text)
-                    continue
-                out = each.out
-                if not out:
-                    each.outlet.touch()
-                out += (b"MSG %b %b %d\r" % (reply, each.sid, size), text)
-                each.delivered += 1
-            else:
-                each.deliver(reply.decode("utf-8", "replace"), Message(None, text[:-1], "", b""))
+        if offset:
+            if said is not of:
+                of, begin = said, b'{"stream":%b,"seq":' % _quoted(said)
+            text = begin + b"%d}\r" % offset
+        else:
+            text = said.encode() + b"\r"
+        if reply is not last:
+            last, sub, heads = reply, _alone(topics, reply), {}
+        if sub is None:
+            _hand_out(topics, reply, text)
+            continue
+        size = len(text)
+        head = heads.get(size)
+        if head is None:
+            head = heads[size] = b"MSG %b %b %d\r" % (reply, sub.sid, size - 1)
+        out = sub.out
+        if not out:
+            sub.outlet.touch()
+        out.append(head)
+        out.append(text)
+        sub.delivered += 1
     exchange.flush()
+
+
+def _alone(topics: Topics, subject: bytes) -> Sub | None:
+    """The subscription which gets all messages of a subject, and nobody else does, if that is so."""
+    audience = topics.found.get(subject)
+    if audience is None:
+        audience = topics.audience(subject)
+    if len(audience.all) != 1 or audience.queues:
+        return None
+    (found,) = audience.all
+    return found if isinstance(found, Sub) and not found.most else None
+
+
+def _hand_out(topics: Topics, subject: bytes, text: bytes) -> None:
+    """Give an answer to whoever listens to its subject."""
+    size = len(text) - 1
+    for each in topics.audience(subject).chosen():
+        if isinstance(each, Sub):
+            each.take(Publication(subject, b"", -1, size, b"%d" % size), text)
+        else:
+            each.deliver(subject.decode("utf-8", "replace"), Message(None, text[:-1], "", b""))
 
 
 def _unconditional(header: Mapping[str, str], topic: str) -> Mapping[str, str]:

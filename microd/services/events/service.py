@@ -90,6 +90,8 @@ class Events(TwistedService, IEvents):
         self._logs = logs
         self._consumption = consumption
         self._deeds: set[Deferred[Any]] = set()
+        # A call less for each event.
+        self.submit = logs.submit  # type: ignore[method-assign]
 
     def startService(self) -> Deferred[None]:
         """Learn which topics there are."""

@@ -229,7 +229,7 @@ def test_other_protocol_hears(door: Door) -> None:
 
 def test_flood(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who publishes faster than the disk writes is not listened to meanwhile; nothing is refused or lost for it."""
-    monkeypatch.setattr(storing, "MOST", 100)
+    monkeypatch.setattr(storing, "MOST", 100 * storing.EACH)
     peer = door.publisher()
     peer.send(wire.pub("$EVENTS.t", b"first", reply="_INBOX.me.a"))
     held = door.disk.held = Deferred()
