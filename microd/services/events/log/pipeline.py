@@ -17,10 +17,10 @@ from microd.services.events.log.shared import Shared, Space
 from microd.services.events.model import Draft, Event
 from microd.services.store.errors import OutOfSpace, StoreFailed
 
-#: Where a commit takes longer than this, in seconds, the next one waits for those who were just answered, though no longer
-#: than half of it; where they do not come, so many commits go without. Else two halves of the publishers would take turns, and
-#: each wait for two commits.
-SLOW, LONGEST_WAIT = 0.0015, 0.005
+#: The next commit waits for those who were just answered, though no longer than half of what the last one took, nor than so many
+#: seconds; where they do not come, so many commits go without. Else two halves of the publishers would take turns, and each wait
+#: for two commits: with 512 in flight that cost 7 % of the events a second, and a sixth more CPU for each.
+LONGEST_WAIT = 0.005
 UNWILLING = 16
 
 
@@ -251,8 +251,8 @@ class Pipeline:
         else:
             clock = self._shared.clock
             took = clock.seconds() - self._begun
-            if took < SLOW or self._unwilling:
-                self._unwilling = max(0, self._unwilling - 1)
+            if self._unwilling:
+                self._unwilling -= 1
                 self.write()
             else:
                 self._company = len(self._filling.rows) + answered
