@@ -104,12 +104,16 @@ class _Core:
         return known
 
     async def _unary_stream(self, body: bytes, call: ServerCall) -> AsyncIterator[bytes]:
+        shown: list[bytes] = []
         try:
             read, show = self._codec(call)
             caller = self._admit(call)
             async with aclosing(self._handler(_read(read, body), caller)) as replies:
                 async for reply in replies:
-                    yield show(reply)
+                    shown.append(show(reply))
+                    # While the client does not read, nothing is in memory but what is to be sent.
+                    del reply
+                    yield shown.pop()
         except Exception as error:  # noqa: BLE001 - the edge
             raise self._refusal(error, call) from None
 
@@ -122,12 +126,16 @@ class _Core:
             raise self._refusal(error, call) from None
 
     async def _stream_stream(self, bodies: AsyncIterator[bytes], call: ServerCall) -> AsyncIterator[bytes]:
+        shown: list[bytes] = []
         try:
             show = self._codec(call)[1]
             caller = self._admit(call)
             async with aclosing(self._handler(self._requests(bodies, call), caller)) as replies:
                 async for reply in replies:
-                    yield show(reply)
+                    shown.append(show(reply))
+                    # While the client does not read, nothing is in memory but what is to be sent.
+                    del reply
+                    yield shown.pop()
         except Exception as error:  # noqa: BLE001 - the edge
             raise self._refusal(error, call) from None
 

@@ -391,7 +391,10 @@ class ServerCall(Stream):
     async def _stream(self, replies: AsyncGenerator[Any, None]) -> None:
         try:
             async for reply in replies:
-                if not self._write(reply):
+                is_sent = self._write(reply)
+                # A large one is in memory once: where it waits to be sent.
+                del reply
+                if not is_sent:
                     await self._drained()
         except GeneratorExit:
             # Forgotten by everybody; there is no way to wait now.

@@ -245,6 +245,8 @@ class Control(Accounting):
             raise StreamFault(FLOW_CONTROL_ERROR, "the stream's window is too large")
         if stream.outbox is not None and not self.paused:
             self._pump(stream)
+            # The transport may be full now, and one piece may let many streams go on.
+            self._sent()
 
     def _take_reset(self, stream_id: int, payload: bytes) -> None:
         if len(payload) != 4:

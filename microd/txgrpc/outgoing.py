@@ -293,6 +293,8 @@ class Outgoing:
                 del self._blocked[stream]
                 self._blocked[stream] = None
                 self._pump(stream)
+                # Once much has collected, the transport is to say whether it can take more.
+                self._sent()
 
     def resume(self) -> None:
         """The transport can take more."""

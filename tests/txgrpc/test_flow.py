@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from collections.abc import AsyncIterator
+from inspect import isasyncgen, isawaitable
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from microd.txgrpc import (
     unary_stream,
     unary_unary,
 )
+from microd.txgrpc.frames import WINDOW_UPDATE, frame
 from microd.txgrpc.memory import BUFFER, MemoryEndpoint
 
 PATH, ECHO = "/shop.Shop/Do", "/shop.Shop/Echo"
@@ -284,3 +286,36 @@ def test_one_write_for_what_came_together(clock: Clock) -> None:
     theirs.resumeProducing()
     assert [done(reply) for reply in replies] == [b"%d" % n for n in range(8)]
     assert len(pieces) == 1
+
+
+def test_an_unread_reply_is_in_memory_once(clock: Clock) -> None:
+    """While a client does not read, the server holds a large reply where it waits to be sent, and nowhere else."""
+    made: list[bytes] = []
+
+    async def handler(request: bytes, call: ServerCall) -> AsyncIterator[bytes]:
+        made.append(b"x" * 1_000_000)
+        yield made[0]
+        await Deferred()
+
+    endpoint = MemoryEndpoint(GrpcServer({PATH: unary_stream(handler)}, clock=clock))
+    call = Channel(endpoint, clock, limits=Limits(stream_window=70_000)).unary_stream(PATH)(b"")
+    reply = made.pop()
+    assert not [each for each in gc.get_referrers(reply) if isawaitable(each) or isasyncgen(each)]
+    assert len(reply) == 1_000_000
+    call.cancel()
+
+
+def test_windows_that_open_do_not_fill_the_transport(clock: Clock) -> None:
+    """However many streams one piece from the client lets go on, the transport gets no more than it takes, and a bit."""
+    endpoint = MemoryEndpoint(GrpcServer({PATH: unary_stream(Fountain(1_000_000))}, clock=clock))
+    channel = Channel(endpoint, clock, limits=Limits(stream_window=70_000, connection_window=1 << 30))
+    calls = [channel.unary_stream(PATH)(b"") for _ in range(40)]
+    ours, theirs = endpoint.connections[0]
+    ours.pauseProducing()
+    assert theirs.protocol is not None
+    more = (500_000).to_bytes(4, "big")
+    streams = [1 + 2 * number for number in range(40)]
+    theirs.protocol.dataReceived(b"".join(frame(WINDOW_UPDATE, 0, stream, more) for stream in streams))
+    assert 1 << 20 < theirs._size < 4 << 20
+    for each in calls:
+        each.cancel()

@@ -87,6 +87,7 @@ class GroupsWire:
             try:
                 async for delivery in consumer:
                     yield event_message(delivery)
+                    del delivery
             finally:
                 consumer.close()
             words.require_well()
