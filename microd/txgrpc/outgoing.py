@@ -34,6 +34,8 @@ _HEAD_PREFIX = HEAD_PREFIX.pack
 #: Pieces collected (a call is four to six) after which the shell is told at once, so that the peer need not wait for
 #: all of a large batch before it has something to do.
 _MANY = 160
+#: The same in bytes of large frames, which some peers take: few of them fill the transport.
+_MUCH = 1 << 18
 #: The longest DATA frame that messages are joined in: what every peer takes.
 _JOINED = 16384
 
@@ -57,6 +59,7 @@ class Outgoing:
         "_ours_reset",
         "_out",
         "_prefix",
+        "_weight",
         "busy",
         "frames_sent",
         "limits",
@@ -83,6 +86,7 @@ class Outgoing:
         self.on_release: Callable[[], None] | None = None
         self.on_idle: Callable[[], None] | None = None
         self._out: list[bytes | memoryview] = []
+        self._weight = 0
         self._blocked: dict[Stream, None] = {}
         # Where the last DATA frame that took a message begins and ends in what is to be written.
         self._last: Stream | None = None
@@ -97,6 +101,7 @@ class Outgoing:
             return b""
         data = b"".join(out)
         out.clear()
+        self._weight = 0
         self._last = None
         return data
 
@@ -112,7 +117,7 @@ class Outgoing:
             self.on_release()
 
     def _sent(self) -> None:
-        if self.on_output is not None and (not self.busy or len(self._out) > _MANY):
+        if self.on_output is not None and (not self.busy or len(self._out) > _MANY or self._weight > _MUCH):
             self.on_output()
 
     def send_headers(self, stream: Stream, block: bytes, *, end: bool = False) -> None:
@@ -182,6 +187,7 @@ class Outgoing:
             self.send_window -= size
             self.frames_sent += 1
             self._out += (_HEAD(size >> 8, size & 255, DATA, 1 if end else 0, stream.id), data)
+            self._weight += size
             if end:
                 self._ended(stream)
             self._sent()
@@ -231,6 +237,8 @@ class Outgoing:
             _HEAD(0, len(trailers), HEADERS, END_HEADERS | END_STREAM, id),
             trailers,
         )
+        if size > _JOINED:
+            self._weight += size
         self._ended(stream)
         self._sent()
 
@@ -266,6 +274,7 @@ class Outgoing:
             self.send_window -= size
             end = not outbox and stream.last_block == b""
             self._out += (_HEAD(size >> 8, size & 255, DATA, 1 if end else 0, stream.id), chunk)
+            self._weight += size
             self.frames_sent += 1
             moved = True
         self._drained(stream)

@@ -27,6 +27,7 @@ from microd.txgrpc import (
 )
 from microd.txgrpc.frames import WINDOW_UPDATE, frame
 from microd.txgrpc.memory import BUFFER, MemoryEndpoint
+from microd.txgrpc.protocol import ServerProtocol
 
 PATH, ECHO = "/shop.Shop/Do", "/shop.Shop/Echo"
 WINDOW = Limits().stream_window
@@ -305,17 +306,19 @@ def test_an_unread_reply_is_in_memory_once(clock: Clock) -> None:
     call.cancel()
 
 
-def test_windows_that_open_do_not_fill_the_transport(clock: Clock) -> None:
+@pytest.mark.parametrize("frame_size", [16_384, 4 << 20])
+def test_windows_that_open_do_not_fill_the_transport(clock: Clock, frame_size: int) -> None:
     """However many streams one piece from the client lets go on, the transport gets no more than it takes, and a bit."""
     endpoint = MemoryEndpoint(GrpcServer({PATH: unary_stream(Fountain(1_000_000))}, clock=clock))
     channel = Channel(endpoint, clock, limits=Limits(stream_window=70_000, connection_window=1 << 30))
     calls = [channel.unary_stream(PATH)(b"") for _ in range(40)]
     ours, theirs = endpoint.connections[0]
     ours.pauseProducing()
-    assert theirs.protocol is not None
+    assert isinstance(theirs.protocol, ServerProtocol)
+    theirs.protocol.connection.peer_max_frame = frame_size
     more = (500_000).to_bytes(4, "big")
     streams = [1 + 2 * number for number in range(40)]
     theirs.protocol.dataReceived(b"".join(frame(WINDOW_UPDATE, 0, stream, more) for stream in streams))
-    assert 1 << 20 < theirs._size < 4 << 20
+    assert 500_000 < theirs._size < 4 << 20
     for each in calls:
         each.cancel()

@@ -51,6 +51,9 @@ class IConsumer(Protocol):
     def ack(self, ack: Ack) -> bool:
         """Say what became of an event; whether anybody was waiting for that word. What is done with is on disk a moment later."""
 
+    def finish(self) -> None:
+        """As C{close}, while the event given last is still being sent: C{close} is to follow."""
+
     def close(self) -> None:
         """Consume no more; what was not acknowledged goes to others of the group. May be called twice."""
 

@@ -190,13 +190,13 @@ class _Words:
                 )
         self._is_over = True
         if self._consumer is not None:
-            self._consumer.close()
+            self._consumer.finish()
 
     def attend(self, consumer: IConsumer) -> None:
         """This is whom it is said to."""
         self._consumer = consumer
         if self._is_over:
-            consumer.close()
+            consumer.finish()
 
     def require_well(self) -> None:
         """@raise MicroError: the client said something that cannot be meant."""

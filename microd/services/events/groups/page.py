@@ -36,6 +36,11 @@ class Page:
         self._first = self._size = 0
         self._reading: Deferred[None] | None = None
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether the log is being read."""
+        return self._reading is not None
+
     def find(self, offset: int) -> Event | None:
         """The event with this offset, if it is here."""
         place = offset - self._first

@@ -12,7 +12,7 @@ from microd.services.events.groups import state
 from microd.services.events.groups.burial import Burial
 from microd.services.events.groups.group import Group
 from microd.services.events.groups.running import Running
-from microd.services.events.groups.world import Budget, World
+from microd.services.events.groups.world import Budget, Unsent, World
 from microd.services.events.log.log import Log
 from microd.services.events.log.meta import GROUPS
 from microd.services.events.logs import Logs
@@ -21,6 +21,8 @@ from microd.services.store.model import Query
 
 #: Bytes of events which all groups of a namespace may have read ahead.
 AHEAD = 32 << 20
+#: Bytes of large events which all consumers of a namespace may have been given, and not have sent.
+UNSENT = 32 << 20
 #: Groups which are remembered while nobody consumes for them.
 MOST_IDLE = 4096
 
@@ -93,6 +95,7 @@ class Places:
         self._limits = limits
         self._places: dict[Log, Place] = {}
         self._budgets: dict[str, Budget] = {}
+        self._unsent: dict[str, Unsent] = {}
         self._loaded: dict[Running, None] = {}
 
     def __iter__(self) -> Iterator[Place]:
@@ -213,7 +216,10 @@ class Places:
         budget = self._budgets.get(namespace)
         if budget is None:
             budget = self._budgets[namespace] = Budget(AHEAD)
-        return Running(name, group, log, budget, self._world, burial)
+        unsent = self._unsent.get(namespace)
+        if unsent is None:
+            unsent = self._unsent[namespace] = Unsent(UNSENT)
+        return Running(name, group, log, budget, unsent, self._world, burial)
 
     async def _require_room(self, place: Place) -> None:
         most = self._limits.groups

@@ -7,7 +7,7 @@
      └ one read    └ waiting to come again: first
 
 Nothing is handed out before somebody asks. So what is in memory is a page of a group, within the budget of its namespace, however many
-consumers there are and however slowly they read.
+consumers there are and however slowly they read; and, within another, what they were given and their streams have not sent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from microd.services.events.groups.group import AHEAD, NEVER, Group, Member
 from microd.services.events.groups.keeper import Keepable
 from microd.services.events.groups.page import Page
 from microd.services.events.groups.state import encode
-from microd.services.events.groups.world import Budget, World
+from microd.services.events.groups.world import LARGE, Budget, Unsent, World
 from microd.services.events.log.log import Log
 from microd.services.events.log.meta import GROUPS
 from microd.services.events.model import Ack, Delivery, GroupFacts, Terms, Verdict
@@ -54,6 +54,7 @@ class Running(Keepable):
         "is_over",
         "log",
         "name",
+        "unsent",
         "world",
     )
 
@@ -63,12 +64,14 @@ class Running(Keepable):
         group: Group,
         log: Log,
         budget: Budget,
+        unsent: Unsent,
         world: World,
         burial: Burial | None,
     ) -> None:
         self.name = name
         self.group = group
         self.log = log
+        self.unsent = unsent
         self.world = world
         self.is_over = False
         self._consumers: dict[Member, Consumer] = {}
@@ -146,6 +149,8 @@ class Running(Keepable):
             self._leave()
             self._leave = None
         self._page.close()
+        self.unsent.waiting.pop(self._go_on, None)
+        self.unsent.wake()
 
     # -- what consumers ask
 
@@ -269,8 +274,10 @@ class Running(Keepable):
 
     def _next(self, member: Member) -> Delivery | None:
         """The next event, taken by C{member}; None: there is none for it now. Hot."""
-        group, log, world = self.group, self.log, self.world
+        group, log, world, unsent = self.group, self.log, self.world, self.unsent
         if not member.has_room or self.is_over:
+            return None
+        if unsent.used >= unsent.most and self._go_on in unsent.waiting:
             return None
         while True:
             now = world.clock.seconds()
@@ -297,6 +304,11 @@ class Running(Keepable):
                 group.skip(offset)
                 self.changed()
                 continue
+            if len(event.payload) > LARGE and unsent.used >= unsent.most:
+                # It is read again when its turn has come: there may be many who wait.
+                self._page.forget()
+                unsent.waiting[self._go_on] = None
+                return None
             attempt, again = group.take(offset, member, now, event.timestamp)
             if again:
                 world.redelivered += 1
@@ -312,6 +324,12 @@ class Running(Keepable):
             self.end(error)
         else:
             self.pump()
+        self.unsent.wake()
+
+    def _go_on(self) -> bool:
+        """There is room for large events again; as L{Unsent.waiting}."""
+        self.pump()
+        return not self._page.is_reading
 
     # -- time
 

@@ -642,6 +642,50 @@ def test_bounded_memory(make_town: Any) -> None:
     assert budget.used == 0
 
 
+@pytest.mark.parametrize("is_on_disk", [False, True])
+def test_unsent_events_are_bounded(town: Town, monkeypatch: pytest.MonkeyPatch, is_on_disk: bool) -> None:
+    """Large events which consumers were given and do not send are within what the namespace may have, then others wait; all go on in the end."""
+    monkeypatch.setattr("microd.services.events.groups.places.UNSENT", 300_000)
+    town.publish(*(b"x" * 100_000 for _ in range(3)))
+    if is_on_disk:
+        town.again()
+    readers = [town.consume(auto_ack=True, most=1) for _ in range(20)]
+    assert [len(reader.got) for reader in readers] == [1] * 3 + [0] * 17
+    (unsent,) = town.consumption._places._unsent.values()
+    assert unsent.used == 300_000
+    for reader in readers:
+        reader.go_on()
+    town.turns(200)
+    assert [reader.offsets for reader in readers] == [[1, 2, 3]] * 20
+    for reader in readers:
+        reader.consumer.close()
+    assert unsent.used == 0
+    assert not unsent.waiting
+
+
+def test_small_events_do_not_wait(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever does not read large events stops nobody from getting small ones."""
+    monkeypatch.setattr("microd.services.events.groups.places.UNSENT", 100_000)
+    town.publish(b"x" * 100_000, topic="large")
+    stuck, waiting = (town.consume(topic="large", auto_ack=True, most=1) for _ in range(2))
+    assert (len(stuck.got), len(waiting.got)) == (1, 0)
+    town.number(10)
+    assert town.consume(auto_ack=True).offsets == list(range(1, 11))
+
+
+def test_who_goes_makes_room(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a consumer did not send counts until it is closed, though it was ended before; then the next one goes on."""
+    monkeypatch.setattr("microd.services.events.groups.places.UNSENT", 100_000)
+    town.publish(b"x" * 100_000)
+    stuck, waiting, gone = (town.consume(auto_ack=True, most=1) for _ in range(3))
+    gone.consumer.close()
+    stuck.consumer.finish()
+    assert not waiting.got
+    stuck.consumer.close()
+    town.turns()
+    assert waiting.offsets == [1]
+
+
 def test_idle_groups(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of groups which nobody consumes for so many are in memory and no more; the others come back as they were."""
     monkeypatch.setattr("microd.services.events.groups.places.MOST_IDLE", 3)
