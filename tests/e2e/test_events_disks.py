@@ -209,12 +209,13 @@ def test_full_disk(small_disk: Path | None) -> None:
 
             wire.delete("old")
             assert len(old) == 20
-            next_one = publish_once_there_is_room(wire, "orders", b"y" * 20_000)
-            acknowledged[next_one] = b"y" * 20_000
+            # What the deletion gives back is cleared away little by little.
+            for _ in range(6):
+                offset = publish_once_there_is_room(wire, "orders", b"y" * 20_000)
+                assert offset == max(acknowledged) + 1, "offsets have a gap where events were refused"
+                acknowledged[offset] = b"y" * 20_000
             more, code, _ = publish_until_refused(wire, "orders", b"y" * 20_000)
-            assert len(more) >= 5
             assert code == 507
-            assert min(more) == max(acknowledged) + 1, "offsets have a gap where events were refused"
             found = check_kept(wire, "orders", acknowledged | more)
 
             wire.configure("orders", max_size=100_000)
