@@ -148,6 +148,7 @@ def answer(exchange: Exchange) -> None:
     due = exchange.due[:]
     exchange.due.clear()
     last: bytes | None = None
+    where: Topics | None = None
     sub: Sub | None = None
     of: str | None = None
     begin = b""
@@ -159,8 +160,9 @@ def answer(exchange: Exchange) -> None:
             text = begin + b"%d}\r" % offset
         else:
             text = said.encode() + b"\r"
-        if reply is not last:
-            last, sub, heads = reply, _alone(topics, reply), {}
+        # Subjects of one byte are one object for all tenants.
+        if reply is not last or topics is not where:
+            last, where, sub, heads = reply, topics, _alone(topics, reply), {}
         if sub is None:
             _hand_out(topics, reply, text)
             continue

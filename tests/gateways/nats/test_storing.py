@@ -267,3 +267,17 @@ def test_tenants(door: Door) -> None:
     beta.send(wire.pub("$EVENTS.t", b"beta's", reply="_INBOX.me.a"))
     assert answers(alpha) == answers(beta) == [{"stream": "t", "seq": 1}]
     assert [each.payload for each in door.kept("t", "alpha")] == [b"alpha's"]
+
+
+def test_answers_of_tenants(door: Door) -> None:
+    """Answers of one commit go to the namespace of who published, also where two await them under the same subject."""
+    alpha, beta = door.publisher("alpha"), door.publisher("beta")
+    for peer in (alpha, beta):
+        peer.send(wire.sub("a", 2))
+    for peer, topic in ((alpha, "first"), (beta, "second")):
+        peer.protocol.dataReceived(wire.pub(f"$EVENTS.{topic}", b"x", reply="a"))
+    for _ in range(10):
+        alpha.settle()
+        beta.settle()
+    assert answers(alpha) == [{"stream": "first", "seq": 1}]
+    assert answers(beta) == [{"stream": "second", "seq": 1}]
